@@ -1,0 +1,63 @@
+"""What a step says while it runs.
+
+A step is a generator of events; the command line, a page and a test consume the same stream.
+Closing the generator cancels the step.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A step began; ``cached`` says that its result was read from the store."""
+
+    step: str
+    title: str
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``done`` of ``total`` units of work; ``message`` names the unit at hand."""
+
+    done: int
+    total: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the user should know: recomputed, skipped, clipped, widened."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[T]):
+    """The last event of a step."""
+
+    result: T
+    cached: bool = False
+
+
+Report: TypeAlias = Started | Progress | Note
+Event: TypeAlias = Report | Finished[T]
+Events: TypeAlias = Iterator[Report | Finished[T]]
+# Inside a step: yields reports, returns the value.
+Work: TypeAlias = Generator[Report, None, T]
+
+
+def result(events: Events[T]) -> T:
+    """Run a step to its end and return its result.
+
+    Raises:
+        RuntimeError: If the step ends without a result.
+    """
+    for event in events:
+        if isinstance(event, Finished):
+            return event.result
+    raise RuntimeError("the step ended without a Finished event")

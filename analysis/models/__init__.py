@@ -1,0 +1,1 @@
+"""Models: where they come from, their weights, and what quantization sees of them."""

@@ -1,0 +1,114 @@
+"""The registry of solvers, and the one way to run them."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, TypeAlias
+
+from analysis.allocation.problem import Problem, allocation_costs
+from analysis.errors import OptionError
+from analysis.events import Work
+from analysis.options import Options
+from analysis.records import BudgetUse, Solution
+from analysis.registry import Registry
+
+OPTIMAL, FEASIBLE, TIMEOUT = "optimal", "feasible", "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a solver found: one index per layer into its candidates, and what it can prove.
+
+    ``lower_bound`` is in the unit of the scores, None when the solver proves nothing. ``status`` is
+    ``optimal``, ``feasible`` or ``timeout``, as in :class:`analysis.records.Solution`.
+    """
+
+    choice: tuple[int, ...]
+    status: str
+    lower_bound: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+# The options argument is each solver's own record, hence Any.
+Solver: TypeAlias = Callable[[Problem, Any], Answer | Work[Answer]]
+SOLVERS: Registry[Solver] = Registry("solver")
+
+
+def solve_work(problem: Problem, solver: str, options: Options | None = None) -> Work[Solution]:
+    """Run a solver and check what it returns; yields the solver's reports if it makes any.
+
+    Args:
+        problem: What to solve.
+        solver: A name of :data:`SOLVERS`.
+        options: The solver's own options record; None for its defaults.
+
+    Returns:
+        The solution, every budget checked again in whole numbers.
+
+    Raises:
+        UnknownNameError: If there is no such solver.
+        OptionError: If the options belong to another solver.
+        InfeasibleBudgetError: If no allocation of the kind the solver searches fits.
+    """
+    method = SOLVERS[solver]
+    if options is None:
+        options = method.options()
+    if type(options) is not method.options:
+        raise OptionError(
+            f"Solver `{solver}` must get {method.options.__name__}, got {type(options).__name__}."
+        )
+    start = perf_counter()
+    work = method.function(problem, options)
+    answer = (yield from work) if isinstance(work, Generator) else work
+    return _solution(problem, solver, answer, perf_counter() - start)
+
+
+def solve(problem: Problem, solver: str, options: Options | None = None) -> Solution:
+    """Run a solver to its end; see :func:`solve_work`."""
+    work = solve_work(problem, solver, options)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            solution: Solution = end.value
+            return solution
+
+
+def _solution(problem: Problem, solver: str, answer: Answer, seconds: float) -> Solution:
+    broken = problem.overruns(answer.choice)
+    split = problem.split_groups(answer.choice)
+    if broken or split:
+        raise RuntimeError(
+            f"solver {solver} broke budgets {[row.budget.resource for row in broken]} and "
+            f"activation groups {split}"
+        )
+    objective = problem.objective(answer.choice)
+    bound = None if answer.lower_bound is None else min(answer.lower_bound, objective)
+    allocation = problem.allocation(answer.choice)
+    return Solution(
+        allocation=allocation,
+        metric=problem.metric,
+        unit=problem.unit,
+        solver=solver,
+        objective=objective,
+        lower_bound=bound,
+        gap=None if bound is None else _gap(objective, bound),
+        status=answer.status,
+        budgets=tuple(
+            BudgetUse(
+                resource=row.budget.resource,
+                limit=row.budget.limit,
+                used=row.in_unit(row.total(answer.choice)),
+            )
+            for row in problem.rows
+        ),
+        costs=allocation_costs(problem.table, allocation),
+        seconds=seconds,
+        notes=problem.notes + answer.notes,
+    )
+
+
+def _gap(objective: float, bound: float) -> float:
+    if objective == bound:
+        return 0.0
+    return (objective - bound) / abs(objective) if objective else float("inf")

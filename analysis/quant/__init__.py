@@ -1,0 +1,1 @@
+"""Grids and formats, range estimators and fake quantization."""

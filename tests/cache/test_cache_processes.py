@@ -28,7 +28,7 @@ def consistent(number: int, note: str) -> Sample:
 
 
 def write(store: Store, writer: int) -> None:
-    for turn in range(60):
+    for turn in range(10):
         for key in KEYS:
             store.put_part(key, "part", consistent(writer, "part"))
             store.put(key, consistent(writer, "whole"), **ABOUT)

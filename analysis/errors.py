@@ -1,7 +1,7 @@
 """Errors a user can act on.
 
 Exception
-└── AnalysisError            the input must change; the text says what must hold, what came, what to do
+└── AnalysisError            the input must change: the text says what must hold and what to do
     ├── UnknownNameError     a name that is in no registry; lists the nearest ones
     ├── OptionError          a method option outside its range
     ├── StudyError           a study file or one of its specs

@@ -262,8 +262,9 @@ class ScoreTable(Record):
 
     ``values`` has shape (L,), or (L, C) when the metric scores candidates; ``stderr``, of the same
     shape, is the standard error of the mean over the ``n`` samples. ``per_sample`` has shape (N, L)
-    and its own unit; ``per_sample_stderr`` is the error of the estimator (0 where ``exact``), not of
-    the sampling. ``protocol`` is ``isolated`` (only this layer quantized) or ``accumulated``.
+    and its own unit; ``per_sample_stderr`` is the error of the estimator (None where ``exact``),
+    not of the sampling. ``protocol`` is ``isolated`` (only this layer is quantized) or
+    ``accumulated``.
     """
 
     metric: str
@@ -420,6 +421,15 @@ class Evaluation(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloatOutputs(Record):
+    """Logits (N, C) of the folded float network on the evaluation set, and their accuracy."""
+
+    logits: FloatArray
+    measured: Evaluation
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorRange(Record):
     """The quantizer of one tensor: format, scale and zero point per channel, clipped share."""
 
@@ -436,6 +446,7 @@ class Configuration(Record):
     """A quantized model as it was built and measured."""
 
     name: str
+    study: str
     method: str
     options: Mapping[str, bool | int | float | str]
     settings: QuantSettings

@@ -35,8 +35,8 @@ def read_folder(folder: Path, *, input_size: int, limit: int, seed: int, name: s
     """Read images as uint8 RGB, cropped to a square.
 
     The short side is brought to ``round(input_size * 256 / 224)`` (bilinear, antialiased), then the
-    centre is cropped; images that already have this short side are not resampled. Only the chosen
-    files are opened.
+    centre is cropped; images that already have this short side are not resampled. Of an odd margin
+    the left and the top get the smaller half. Only the chosen files are opened.
 
     Args:
         folder: Folder with ``labels.csv`` (columns ``file`` and ``label``), or with a folder for
@@ -200,7 +200,7 @@ def _crop(image: Image.Image, size: int) -> Image.Image:
     if min(image.size) != short:
         width, height = (side * short // min(image.size) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (round((side - size) / 2) for side in image.size)  # halves to even, as torchvision
+    left, top = ((side - size) // 2 for side in image.size)
     return image.crop((left, top, left + size, top + size))
 
 

@@ -92,7 +92,7 @@ def resized(dataset: Dataset, size: int) -> Dataset:
         )
     short = min(height, width)
     target = (height * size // short, width * size // short)
-    top, left = (round((side - size) / 2) for side in target)
+    top, left = ((side - size) // 2 for side in target)
     out = np.empty((len(dataset), channels, size, size), dataset.images.dtype)
     for start in range(0, len(dataset), 256):
         part = torch.from_numpy(dataset.images[start : start + 256].astype(np.float32))

@@ -1,0 +1,1 @@
+"""Derivatives of the logits: probes and Jacobian norms."""

@@ -1,0 +1,117 @@
+r"""Squared Jacobian norms of the logits with respect to layer outputs, per sample and call.
+
+.. math:: S_{nl} = \lVert \partial f(x_n) / \partial z_l(x_n) \rVert_F^2 .
+
+Samples do not interact in eval mode, so one backward pass of a batch gives the product of every
+sample's Jacobian with that sample's own probe, and asking for all layers at once makes one
+backward pass serve all of them. See EPTQ, arXiv:2309.11531.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analysis.models.network import Network
+from analysis.models.replay import Plan, Transform
+
+
+@dataclass(frozen=True, slots=True)
+class Linearisation:
+    """Logits (B, C) of a batch with the graph that leads back to K calls' outputs (B, ...)."""
+
+    logits: Tensor
+    outputs: tuple[Tensor, ...]
+
+    def pull_back(self, probes: Tensor, *, keep: bool) -> tuple[Tensor, ...]:
+        """Return the products of every sample's Jacobian with its probe, for all calls at once.
+
+        Args:
+            probes: One vector per sample, (B, C).
+            keep: Whether the graph is needed again.
+        """
+        gradients = torch.autograd.grad(
+            self.logits, self.outputs, grad_outputs=probes, retain_graph=keep, allow_unused=True
+        )
+        return tuple(
+            torch.zeros_like(z) if g is None else g
+            for z, g in zip(self.outputs, gradients, strict=True)
+        )
+
+
+def linearise(network: Network, calls: Sequence[int], x: Tensor) -> Linearisation:
+    """Run a batch (B, ...) and remember how the logits depend on the outputs of ``calls``.
+
+    The graph starts at these outputs: no gradient of a weight or of the input is ever formed.
+    """
+    caught: dict[int, Tensor] = {}
+    changed_later = _changed_in_place(network)
+
+    def catch(call: int) -> Transform:
+        def transform(z: Tensor) -> Tensor:
+            z = z if z.requires_grad else z.detach().requires_grad_()
+            caught[call] = z
+            return z.clone() if call in changed_later else z
+
+        return transform
+
+    with torch.enable_grad():
+        logits = network(x.detach(), Plan(outputs={(call, 0): catch(call) for call in calls}))
+    return Linearisation(logits, tuple(caught[call] for call in calls))
+
+
+def squared_norms(
+    network: Network, calls: Sequence[int], x: Tensor, probes: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """Yield, for each probe (B, C), the squared norms (B, K) of its products with the Jacobians.
+
+    Over one-hot probes their sum is the exact squared Frobenius norm; over random signs their mean
+    is an unbiased estimate of it.
+    """
+    graph = linearise(network, calls, x)
+    for k, probe in enumerate(probes):
+        gradients = graph.pull_back(probe, keep=k < len(probes) - 1)
+        rows = (
+            squares_per_sample(network.per_sample(call, g, len(x)))
+            for call, g in zip(calls, gradients, strict=True)
+        )
+        yield torch.stack(tuple(rows), dim=1)
+
+
+def squares_per_sample(z: Tensor) -> Tensor:
+    """Return the sum of squares per sample (B,) of (B, ...), in float64."""
+    flat = z.flatten(1)
+    # A batched dot product reads the values once and forms no squared copy.
+    return torch.bmm(flat[:, None, :], flat[:, :, None]).flatten().double()
+
+
+def one_hot_probes(batch: int, classes: int) -> Iterable[Tensor]:
+    """Yield the C one-hot probes (B, C), the same for every sample."""
+    for c in range(classes):
+        probe = torch.zeros(batch, classes)
+        probe[:, c] = 1.0
+        yield probe
+
+
+def sign_probes(samples: range, classes: int, count: int, seed: int) -> Tensor:
+    """Return independent random signs (count, B, C) for the samples with these numbers.
+
+    A sample's signs depend on its number and the seed alone, not on its batch.
+    """
+    signs = []
+    for n in samples:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + n)
+        signs.append(torch.randint(0, 2, (count, classes), generator=generator))
+    return torch.stack(signs, dim=1).float() * 2 - 1
+
+
+def _changed_in_place(network: Network) -> set[int]:
+    """Calls whose first output a later call changes in place, folded BatchNorms looked through."""
+    trace = network.trace
+    changed = {call for call, position in trace.mutated if position == 0}
+    for norm in network.plan.skip:
+        read = trace.calls[norm].inputs[0]
+        if (norm, 0) in trace.mutated and read is not None:
+            changed.add(read[0])
+    return changed

@@ -1,0 +1,1 @@
+"""Measured accuracy with intervals, and paired comparison."""

@@ -1,0 +1,157 @@
+"""A model with its observed dataflow and its BatchNorms folded: what every method works on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from analysis.errors import DataflowError, UnknownNameError
+from analysis.models.calls import Slot
+from analysis.models.dataflow import Trace, observe
+from analysis.models.folding import final_activation, fold_batchnorm
+from analysis.models.replay import Plan, Prefix, run
+from analysis.models.samples import SampleAxis, sample_axes
+from analysis.models.table import layer_table
+from analysis.records import Layer, LayerTable
+
+# Relative to the largest logit; folding in float64 leaves float32 rounding only.
+FOLDING_TOLERANCE = 1e-3
+NOTHING = Plan()
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A live model, its calls and its layers. Immutable: the module is never changed.
+
+    Running it applies the folding plan; further plans come on top. A softmax at the end is cut
+    off, so the output is logits (N, C).
+    """
+
+    module: nn.Module
+    trace: Trace
+    table: LayerTable
+    plan: Plan
+    axes: Mapping[Slot, SampleAxis]
+
+    def __call__(self, x: Tensor, plan: Plan = NOTHING) -> Tensor:
+        """Return the logits (N, C) of a batch under a plan."""
+        return run(self.module, self.trace, x, self.plan | plan)
+
+    def capture(self, x: Tensor) -> tuple[Tensor, Prefix]:
+        """Return the float logits of a batch, and its activations to start passes in the middle."""
+        prefix = Prefix()
+        return run(self.module, self.trace, x, self.plan, record=prefix), prefix
+
+    def resume(self, x: Tensor, prefix: Prefix, plan: Plan) -> Tensor:
+        """Return the logits under a plan, executing only the calls that the plan can change.
+
+        Falls back to the whole pass for models whose Python code reads tensor values
+        (:attr:`can_resume` is False), where earlier calls cannot be passed over.
+        """
+        start = max(plan.first_call, 0) if self.can_resume else 0
+        return run(
+            self.module,
+            self.trace,
+            x,
+            self.plan | plan,
+            start=min(start, self.trace.output[0]),
+            prefix=prefix,
+        )
+
+    def local(self, x: Tensor, prefix: Prefix, call: int, plan: Plan = NOTHING) -> Tensor:
+        """Return the result of one call under a plan that changes this call's arguments."""
+        return run(
+            self.module,
+            self.trace,
+            x,
+            self.plan | plan,
+            start=call if self.can_resume else 0,
+            stop=call,
+            prefix=prefix,
+        )
+
+    def per_sample(self, call: int, z: Tensor, n: int) -> Tensor:
+        """Return the output of a layer's call with one row per sample, (N, ...)."""
+        return self.axes[(call, 0)].first(z, n)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of logits C."""
+        return self.trace.calls[self.trace.output[0]].shapes[self.trace.output[1]][-1]
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether passes can start in the middle."""
+        return not self.trace.reads_values
+
+    def layer(self, name: str) -> Layer:
+        """Return the layer called ``name``.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        for layer in self.table.layers:
+            if layer.name == name:
+                return layer
+        raise UnknownNameError("layer", name, self.table.names)
+
+    def weight(self, layer: Layer) -> Tensor:
+        """Return the layer's folded weight, detached."""
+        call = layer.calls[0]
+        if call in self.plan.weights:
+            return self.plan.weights[call]
+        return self.module.get_parameter(layer.weight_name).detach()
+
+    def bias(self, layer: Layer) -> Tensor | None:
+        """Return the layer's folded bias, detached, None where it has none."""
+        call = layer.calls[0]
+        if call in self.plan.biases:
+            return self.plan.biases[call]
+        name = self.trace.calls[call].parameters.get(2)
+        return None if name is None else self.module.get_parameter(name).detach()
+
+
+def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Network:
+    """Observe a model on a batch, fold its BatchNorms and check that nothing else changed.
+
+    Args:
+        module: A model in eval mode that maps a batch to logits (N, C).
+        example: A batch of at least two samples, preprocessed.
+        digest: Identifies the model in the layer table.
+
+    Raises:
+        DataflowError: If the model is in training mode, makes other calls on a second pass, or
+            gives other outputs when replayed or folded.
+    """
+    if module.training:
+        raise DataflowError("The model must be in eval mode: call `.eval()` before building it.")
+    with torch.no_grad():
+        module(example)  # Some models fill tables of their own on the first pass.
+    trace = observe(module, example)
+    folding = fold_batchnorm(module, trace)
+    axes = sample_axes(
+        module, trace, example, [(c.index, i) for c in trace.calls for i in range(len(c.shapes))]
+    )
+    table = layer_table(module, trace, folding, axes, digest=digest)
+    if not table.layers:
+        raise DataflowError(
+            "The model must hold at least one convolution or linear layer, none was called."
+        )
+    cut = Plan(skip=final_activation(trace))
+    with torch.no_grad():
+        plain = run(module, trace, example, cut)
+        again = run(module, trace, example, cut)
+        folded = run(module, trace, example, folding.plan | cut)
+    if not torch.equal(plain, again):
+        raise DataflowError(
+            "The model must give the same outputs for the same batch, two passes differ by up to "
+            f"{(plain - again).abs().max().item():.3g}. Make its random parts deterministic."
+        )
+    error = (plain - folded).abs().max().item() / max(plain.abs().max().item(), 1e-12)
+    if not error <= FOLDING_TOLERANCE:
+        raise DataflowError(
+            f"Folding BatchNorm must not change the outputs beyond {FOLDING_TOLERANCE:g} of the "
+            f"largest logit, it changed them by {error:.3g}."
+        )
+    return Network(module=module, trace=trace, table=table, plan=folding.plan | cut, axes=axes)

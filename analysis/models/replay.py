@@ -1,0 +1,244 @@
+"""Replaying observed calls with some of them changed: the one mechanism that runs a network.
+
+A :class:`Plan` says which weights a call reads instead of its own, which tensors are transformed
+the moment they are produced, and which calls are passed over. Folding, quantization, probing and
+the reuse of prefix activations are all plans; the model itself is never changed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.errors import DataflowError
+from analysis.models.calls import (
+    INPUT,
+    NumberedCalls,
+    Slot,
+    argument,
+    call_name,
+    same_call,
+    tensors_in,
+    with_argument,
+)
+from analysis.models.dataflow import Trace
+
+Transform = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Outputs of the calls of one pass over one batch, to start later passes in the middle.
+
+    ``outputs`` holds what some call reads; ``results`` the form of every call's result, so that a
+    tensor nobody reads is stood in for by one of its shape that takes no memory.
+    """
+
+    outputs: dict[Slot, Tensor] = field(default_factory=dict)
+    results: list[Any] = field(default_factory=list)
+
+    def keep(self, trace: Trace, index: int, result: Any) -> None:
+        """Keep one call's result."""
+        for position, value in enumerate(tensors_in(result)):
+            slot = (index, position)
+            if slot in trace.readers:
+                # A later in-place call would change what is kept.
+                self.outputs[slot] = value.clone() if slot in trace.mutated else value
+        self.results.append(_map_tensors(_stand_in, result))
+
+    def give(self, trace: Trace, index: int, needed: frozenset[Slot], args: tuple[Any, ...]) -> Any:
+        """Return what the call returned, as far as ``needed`` slots read it."""
+
+        def value(position: int, stand_in: Tensor) -> Tensor:
+            slot = (index, position)
+            if slot not in needed:
+                return stand_in.view_as(stand_in)
+            kept = self.outputs[slot]
+            return kept.clone() if slot in trace.mutated else kept
+
+        positions = iter(range(len(tensors_in(self.results[index]))))
+        result = _map_tensors(lambda t: value(next(positions), t), self.results[index])
+        if trace.calls[index].in_place:
+            # Code that ignores the returned tensor goes on with the argument.
+            args[0].data = result.data
+            return args[0]
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What differs from a plain forward pass, by call number or slot.
+
+    Attributes:
+        weights: Call -> weight it reads.
+        biases: Call -> bias it reads.
+        skip: Calls that return their first argument.
+        inputs: Call -> transform of the activation that this call alone reads.
+        outputs: Slot -> transform of the tensor, seen by every later reader.
+    """
+
+    weights: Mapping[int, Tensor] = field(default_factory=dict)
+    biases: Mapping[int, Tensor] = field(default_factory=dict)
+    skip: frozenset[int] = frozenset()
+    inputs: Mapping[int, Transform] = field(default_factory=dict)
+    outputs: Mapping[Slot, Transform] = field(default_factory=dict)
+
+    def __or__(self, other: "Plan") -> "Plan":
+        """Return both plans in one; where both speak of a place, ``other`` wins."""
+        return Plan(
+            weights={**self.weights, **other.weights},
+            biases={**self.biases, **other.biases},
+            skip=self.skip | other.skip,
+            inputs={**self.inputs, **other.inputs},
+            outputs={**self.outputs, **other.outputs},
+        )
+
+    @property
+    def first_call(self) -> int:
+        """The first call whose inputs or result the plan changes, -1 for the network's input.
+
+        A plan that changes nothing starts after every call.
+        """
+        places = [*self.weights, *self.biases, *self.skip, *self.inputs]
+        places += [call for call, _ in self.outputs]
+        return min(places, default=1 << 60)
+
+
+def run(
+    module: Callable[[Tensor], Tensor],
+    trace: Trace,
+    x: Tensor,
+    plan: Plan,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    prefix: Prefix | None = None,
+    record: Prefix | None = None,
+) -> Tensor:
+    """Run the model on a batch under a plan.
+
+    Args:
+        module: The model that was observed, in eval mode, or its ``forward``.
+        trace: Its dataflow.
+        x: Batch (N, ...) of the observed sample shape.
+        plan: What to change.
+        start: First call to execute; the outputs of earlier ones come from ``prefix``.
+        stop: Last call to execute; its result is returned instead of the model's.
+        prefix: Outputs of an earlier pass over the same batch, needed when ``start`` > 0.
+        record: Filled with the outputs of this pass.
+
+    Raises:
+        DataflowError: If the model makes other calls than the observed ones.
+    """
+    replay = _Replay(trace, plan, start, prefix, record)
+    if INPUT in plan.outputs:
+        x = plan.outputs[INPUT](x)
+    replay.stop = stop
+    try:
+        with replay:
+            output = module(x)
+    except _Stopped as reached:
+        return reached.result
+    if replay.index != len(trace.calls):
+        raise DataflowError(
+            f"The model made {replay.index} calls where {len(trace.calls)} were observed: "
+            "its control flow depends on the data."
+        )
+    assert isinstance(output, Tensor)
+    return output
+
+
+class _Stopped(BaseException):
+    """Leaves the model's code behind; no handler in it may take this for an error."""
+
+    def __init__(self, result: Tensor) -> None:
+        self.result = result
+
+
+class _Replay(NumberedCalls):
+    def __init__(
+        self, trace: Trace, plan: Plan, start: int, prefix: Prefix | None, record: Prefix | None
+    ) -> None:
+        super().__init__()
+        self.trace, self.plan, self.start = trace, plan, start
+        self.stop: int | None = None
+        self.prefix, self.record = prefix, record
+        self.touched = {call for call, _ in plan.outputs}
+        self.needed: frozenset[Slot] = frozenset()
+        if start > 0:
+            self.needed = frozenset(
+                slot for slot, calls in trace.readers.items() if calls[-1] >= start
+            )
+
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        index = self.index
+        expected = self.trace.calls[index] if index < len(self.trace.calls) else None
+        matches = expected is not None and same_call(func, expected.function)
+        if matches and index < self.start:
+            self.index += 1
+            assert self.prefix is not None
+            return self.prefix.give(self.trace, index, self.needed, args)
+        if matches and index in self.plan.skip:
+            result = args[0]
+        else:
+            if matches:
+                args, kwargs = self._arguments(index, args, kwargs)
+            result = func(*args, **kwargs)
+            if not tensors_in(result):
+                return result
+        if not matches:
+            raise DataflowError(
+                f"Call {index} is `{call_name(func)}` where "
+                f"`{expected.name if expected else 'the end'}`"
+                f"{f' in `{expected.module}`' if expected and expected.module else ''} was "
+                "observed: the model's control flow depends on the data."
+            )
+        self.index += 1
+        if index in self.touched:
+            result = self._transformed(index, result)
+        if self.record is not None:
+            self.record.keep(self.trace, index, result)
+        if index == self.stop:
+            raise _Stopped(result)
+        return result
+
+    def _arguments(
+        self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        plan = self.plan
+        if index in plan.inputs:
+            value = plan.inputs[index](argument(args, kwargs, 0, "input"))
+            args, kwargs = with_argument(args, kwargs, 0, "input", value)
+        if index in plan.weights:
+            args, kwargs = with_argument(args, kwargs, 1, "weight", plan.weights[index])
+        if index in plan.biases:
+            args, kwargs = with_argument(args, kwargs, 2, "bias", plan.biases[index])
+        return args, kwargs
+
+    def _transformed(self, index: int, result: Any) -> Any:
+        in_place = self.trace.calls[index].in_place
+        positions = iter(range(len(tensors_in(result))))
+
+        def transformed(value: Tensor) -> Tensor:
+            transform = self.plan.outputs.get((index, next(positions)))
+            if transform is None:
+                return value
+            changed = transform(value)
+            # Whoever holds the changed tensor by another name must see the new values too.
+            return value.copy_(changed) if in_place and changed is not value else changed
+
+        return _map_tensors(transformed, result)
+
+
+def _map_tensors(function: Transform, result: Any) -> Any:
+    if isinstance(result, Tensor):
+        return function(result)
+    items = [function(item) if isinstance(item, Tensor) else item for item in result]
+    # Named results of torch (max, topk) are built from one sequence, like a tuple.
+    return type(result)(items)
+
+
+def _stand_in(value: Tensor) -> Tensor:
+    return torch.empty((), dtype=value.dtype, device=value.device).expand(value.shape)

@@ -1,0 +1,33 @@
+"""What every post-training quantization method is given, and the registry they enter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from analysis.events import Work
+from analysis.models.network import Network
+from analysis.quant.configure import Quantization
+from analysis.quant.statistics import ActivationStatistics
+from analysis.records import Allocation, QuantSettings
+from analysis.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class PTQTask:
+    """A network, the allocation to realise and the calibration samples.
+
+    ``inputs`` returns the preprocessed calibration samples with the given numbers, (B, ...).
+    """
+
+    network: Network
+    allocation: Allocation
+    settings: QuantSettings
+    statistics: ActivationStatistics
+    inputs: Callable[[range], Tensor]
+    n: int
+
+
+PTQMethod = Callable[[PTQTask, Any], Work[Quantization]]
+PTQ_METHODS: Registry[PTQMethod] = Registry("method")

@@ -1,0 +1,199 @@
+"""From an allocation to quantizers, and from quantizers to a plan that runs them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from analysis.errors import QuantizationError, UnknownNameError
+from analysis.models.network import Network
+from analysis.models.replay import Plan, Transform, run
+from analysis.options import build
+from analysis.quant.formats import get_format
+from analysis.quant.quantizer import Quantizer, affine_quantizer, symmetric_quantizer
+from analysis.quant.ranges import RANGE_ESTIMATORS, Interval, Levels, Samples
+from analysis.quant.statistics import ActivationStatistics, weight_samples
+from analysis.records import FLOAT, Allocation, Layer, QuantSettings, TensorRange
+
+SCOPES = ("tensor", "layer_input")
+
+
+@dataclass(slots=True)
+class Quantization:
+    """Quantizers of a network: by layer name for weights, by tensor id for activations.
+
+    ``weight_values`` holds fake-quantized weights that a method computed itself; where a layer has
+    none its weight is rounded to the nearest value of its quantizer.
+    """
+
+    weights: dict[str, Quantizer] = field(default_factory=dict)
+    activations: dict[int, Quantizer] = field(default_factory=dict)
+    weight_values: dict[str, Tensor] = field(default_factory=dict)
+    ranges: tuple[TensorRange, ...] = ()
+
+
+def estimate_weight(
+    network: Network, layer: Layer, format_name: str, settings: QuantSettings
+) -> Quantizer:
+    """Return the symmetric quantizer of a layer's folded weight, per output channel by default."""
+    weight = network.weight(layer)
+    axis = layer.channel_axis if settings.per_channel else None
+    grid = get_format(format_name).grid(signed=True)
+    _, limit = _interval(
+        weight_samples(weight, axis), Levels(*grid, symmetric=True), settings, settings.weight_range
+    )
+    return symmetric_quantizer(limit.to(weight.device), grid, axis)
+
+
+def estimate_activation(
+    statistics: ActivationStatistics, tensor: int, format_name: str, settings: QuantSettings
+) -> Quantizer:
+    """Return the per-tensor quantizer of an activation: unsigned if its minimum is >= 0."""
+    grid = get_format(format_name).grid(signed=False)
+    low, high = _interval(
+        statistics.samples(tensor),
+        Levels(*grid, symmetric=False),
+        settings,
+        settings.activation_range,
+    )
+    return affine_quantizer(low, high, grid)
+
+
+def _interval(samples: Samples, levels: Levels, settings: QuantSettings, name: str) -> Interval:
+    estimator = RANGE_ESTIMATORS[name]
+    values = {"percent": settings.percentile} if name == "percentile" else {}
+    return estimator.function(samples, levels, build(estimator.options, values))
+
+
+def quantize_nearest(
+    network: Network,
+    allocation: Allocation,
+    statistics: ActivationStatistics,
+    settings: QuantSettings,
+) -> Quantization:
+    """Estimate every quantizer that an allocation asks for.
+
+    Raises:
+        QuantizationError: If the allocation does not fit the layer table, or layers that read one
+            tensor ask for different activation formats.
+    """
+    check_allocation(network, allocation)
+    if settings.scope not in SCOPES:
+        raise UnknownNameError("scope", settings.scope, SCOPES)
+    chosen = allocation.as_dict()
+    result = Quantization()
+    ranges: list[TensorRange] = []
+    for layer in network.table.layers:
+        name = chosen[layer.name].weight
+        if name == FLOAT:
+            continue
+        quantizer = result.weights[layer.name] = estimate_weight(network, layer, name, settings)
+        clipped = quantizer.clipped(network.weight(layer)).double().mean().item()
+        ranges.append(_range(layer.name, "weight", name, quantizer, clipped))
+    for tensor in network.table.tensors:
+        name = chosen[tensor.readers[0]].activation
+        if name == FLOAT:
+            continue
+        quantizer = estimate_activation(statistics, tensor.id, name, settings)
+        result.activations[tensor.id] = quantizer
+        clipped = _clipped(statistics.samples(tensor.id), quantizer)
+        ranges.append(_range(tensor.produced_by, "activation", name, quantizer, clipped))
+    result.ranges = tuple(ranges)
+    return result
+
+
+def check_allocation(network: Network, allocation: Allocation) -> None:
+    """Check that an allocation names every layer once and agrees within activation groups.
+
+    Raises:
+        QuantizationError: Naming the layers that do not fit.
+    """
+    known, given = network.table.names, allocation.layers
+    unknown = [name for name in given if name not in known]
+    missing = [name for name in known if name not in given]
+    if unknown or missing or len(set(given)) != len(given):
+        raise QuantizationError(
+            "An allocation must name every layer of the model once: "
+            f"{len(missing)} missing ({', '.join(missing[:3]) or 'none'}), "
+            f"{len(unknown)} unknown ({', '.join(unknown[:3]) or 'none'}). "
+            "Was it made for another model?"
+        )
+    chosen = allocation.as_dict()
+    for names in network.table.groups.values():
+        formats = {chosen[name].activation for name in names}
+        if len(formats) > 1:
+            raise QuantizationError(
+                f"Layers that read one tensor must share its activation format: "
+                f"{', '.join(f'{n} has {chosen[n].activation}' for n in names)}."
+            )
+
+
+def plan_of(network: Network, quantization: Quantization, settings: QuantSettings) -> Plan:
+    """Return the plan that runs a network with these quantizers under the settings' scope."""
+    weights: dict[int, Tensor] = {}
+    for layer in network.table.layers:
+        value = quantization.weight_values.get(layer.name)
+        if value is None and layer.name in quantization.weights:
+            value = quantization.weights[layer.name](network.weight(layer))
+        if value is not None:
+            weights |= dict.fromkeys(layer.calls, value)
+    activations: Mapping[int, Transform] = quantization.activations
+    if settings.scope == "tensor":
+        slots = {
+            (t.call, t.slot): activations[t.id]
+            for t in network.table.tensors
+            if t.id in activations
+        }
+        return Plan(weights=weights, outputs=slots)
+    inputs = {
+        call: activations[tensor]
+        for layer in network.table.layers
+        for call, tensor in zip(layer.calls, layer.inputs, strict=True)
+        if tensor in activations
+    }
+    return Plan(weights=weights, inputs=inputs)
+
+
+@contextmanager
+def fake_quantized(network: Network, plan: Plan) -> Iterator[nn.Module]:
+    """Let the user's own module compute under a plan inside the block.
+
+    Only the module's ``forward`` is replaced, on the instance, and put back whatever happens;
+    parameters and buffers are never touched. Not for use from several threads at once:
+    ``network(x, plan)`` is.
+    """
+    module = network.module
+    if "forward" in vars(module):
+        raise QuantizationError(
+            "The module's `forward` is replaced already: leave the other block first."
+        )
+    plain = module.forward
+    both = network.plan | plan
+
+    def forward(x: Tensor) -> Tensor:
+        return run(plain, network.trace, x, both)
+
+    module.forward = forward
+    try:
+        yield module
+    finally:
+        del module.forward
+
+
+def _range(
+    name: str, role: str, format_name: str, quantizer: Quantizer, clipped: float
+) -> TensorRange:
+    return TensorRange(
+        name=name,
+        role=role,
+        format=format_name,
+        scale=quantizer.scale.double().cpu().numpy(),
+        zero_point=quantizer.zero_point.double().cpu().numpy(),
+        clipped=clipped,
+    )
+
+
+def _clipped(samples: Samples, quantizer: Quantizer) -> float:
+    outside = quantizer.clipped(samples.values)
+    return float((samples.counts * outside).sum() / samples.counts.sum())

@@ -1,0 +1,168 @@
+r"""EPTQ's sample-layer attention: the label-free bound on the Hessian of the task loss.
+
+With rounding noise of variance :math:`\sigma_l^2` per element on the output of layer l, and a
+softmax cross-entropy whose Hessian with respect to the logits never exceeds 1/2,
+
+.. math:: E[\Delta L_n] \le \tfrac14\, \lVert \partial f_n/\partial z_l \rVert_F^2\, \sigma_{nl}^2 .
+
+The trace is a sum over elements and the error a mean over elements: only this pair keeps loss
+units. See arXiv:2309.11531.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.curvature.jacobian import one_hot_probes, sign_probes, squared_norms
+from analysis.events import Progress, Work
+from analysis.options import Options, as_dict, option
+from analysis.records import FloatArray, ScoreTable
+from analysis.sensitivity.isolated import IsolatedPlans
+from analysis.sensitivity.task import METRICS, SensitivityTask, standard_error
+
+T = TypeVar("T")
+
+UNIT = "‖∂logits/∂output‖²"
+# Half of the largest eigenvalue, 1/2, that diag(p) - p p^T can have.
+LOSS_BOUND = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class HessianAttentionOptions(Options):
+    """Options of :func:`hessian_attention`."""
+
+    probes: int = option(
+        100,
+        low=1,
+        high=10_000,
+        help="Backward passes allowed per batch; exact when there are no more classes than this.",
+    )
+    batch_size: int = option(32, low=1, high=4096, help="Samples per pass; bounds the memory.")
+    seed: int = option(0, low=0, high=2**31 - 1, help="Seed of the random signs, if any.")
+
+
+@METRICS.register(
+    "hessian_attention",
+    title="Sample-layer attention",
+    answers="How much does the loss rise when a layer's output is disturbed, sample by sample?",
+    reference="Gordon et al. 2023 (EPTQ), arXiv:2309.11531",
+    needs=("backward",),
+    options=HessianAttentionOptions,
+)
+def hessian_attention(task: SensitivityTask, options: HessianAttentionOptions) -> Work[ScoreTable]:
+    """Score layers by squared Jacobian norms, candidates by norm times the error they cause.
+
+    Exact with one backward pass per class while classes <= ``probes``; otherwise the mean over
+    ``probes`` random signs per sample, with its standard error.
+    """
+    begin = perf_counter()
+    batches = list(task.batches(options.batch_size))
+    classes = task.network.num_classes
+    exact = classes <= options.probes
+    probes = classes if exact else options.probes
+    steps = probes + (len(task.network.table.layers) if task.candidates else 0)
+    plans = IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)
+    parts: list[Mapping[str, FloatArray]] = []
+    for number, batch in enumerate(batches):
+        part = task.parts.load(f"batch-{number}")
+        if part is None:
+            work = _batch(task, plans, batch, options, exact)
+            part = yield from _shifted(work, number * steps, len(batches) * steps)
+            task.parts.save(f"batch-{number}", part)
+        parts.append(part)
+        message = f"samples {batch.start + 1} to {batch.stop} of {task.n}"
+        yield Progress((number + 1) * steps, len(batches) * steps, message)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    scored = bool(task.candidates)
+    rows = joined["scores"] if scored else joined["norms"]
+    return ScoreTable(
+        metric="hessian_attention",
+        title="Sample-layer attention",
+        unit="nats" if scored else UNIT,
+        layers=task.network.table.names,
+        candidates=task.candidates,
+        values=rows.mean(0),
+        stderr=standard_error(rows),
+        per_sample=joined["norms"],
+        per_sample_unit=UNIT,
+        per_sample_stderr=None if exact else np.sqrt(joined["variances"]),
+        exact=exact,
+        protocol="isolated",
+        n=task.n,
+        seed=options.seed,
+        forward_passes=1 + (1 + len(task.candidates) if scored else 0),
+        backward_passes=probes,
+        seconds=perf_counter() - begin,
+        options=as_dict(options),
+        settings=task.settings,
+        calibration=task.calibration,
+    )
+
+
+def _batch(
+    task: SensitivityTask,
+    plans: IsolatedPlans,
+    batch: range,
+    options: HessianAttentionOptions,
+    exact: bool,
+) -> Work[Mapping[str, FloatArray]]:
+    """Norms and the variance of their estimate (B, L), scores of the candidates (B, L, C)."""
+    layers = task.network.table.layers
+    calls = [call for layer in layers for call in layer.calls]
+    owners = [i for i, layer in enumerate(layers) for _ in layer.calls]
+    x = task.inputs(batch)
+    classes = task.network.num_classes
+    probes = (
+        list(one_hot_probes(len(batch), classes))
+        if exact
+        else list(sign_probes(batch, classes, options.probes, options.seed))
+    )
+    total = torch.zeros(len(batch), len(calls), dtype=torch.float64)
+    squares = torch.zeros(len(batch), len(layers), dtype=torch.float64)
+    owner = torch.tensor(owners)
+    for k, row in enumerate(squared_norms(task.network, calls, x, [p.to(x) for p in probes])):
+        total += row.cpu()
+        squares += _by_layer(row.cpu(), owner, len(layers)).square()
+        yield Progress(k + 1, 0, f"backward pass {k + 1} of {len(probes)}")
+    if not exact:
+        total /= len(probes)
+    norms = _by_layer(total, owner, len(layers))
+    variances = (squares / len(probes) - norms.square()).clamp_min(0) / max(len(probes) - 1, 1)
+    scores = np.zeros((len(batch), len(layers), len(task.candidates)))
+    if task.candidates:
+        with torch.no_grad():
+            _, prefix = task.network.capture(x)
+        for column, (i, call) in enumerate(zip(owners, calls, strict=True)):
+            weight = LOSS_BOUND * total[:, column].numpy()
+            with torch.no_grad():
+                plain = task.network.local(x, prefix, call)
+                for c, candidate in enumerate(task.candidates):
+                    z = task.network.local(x, prefix, call, plans.local(layers[i], candidate))
+                    error = task.network.per_sample(call, z - plain, len(batch)).flatten(1)
+                    scores[:, i, c] += weight * error.square().mean(1).double().cpu().numpy()
+            yield Progress(len(probes) + i + 1, 0, f"errors of `{layers[i].name}`")
+    return {"norms": norms.numpy(), "variances": variances.numpy(), "scores": scores}
+
+
+def _by_layer(columns: Tensor, owner: Tensor, layers: int) -> Tensor:
+    """Sum the columns (B, K) of calls that belong to one layer, (B, L)."""
+    return torch.zeros(len(columns), layers, dtype=columns.dtype).index_add_(1, owner, columns)
+
+
+def _shifted(work: Work[T], before: int, total: int) -> Work[T]:
+    """Run the work of one batch, its progress counted within the whole."""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            return cast(T, end.value)
+        yield (
+            Progress(before + event.done, total, event.message)
+            if isinstance(event, Progress)
+            else event
+        )

@@ -1,0 +1,80 @@
+"""Plans that quantize one layer at a time."""
+
+from functools import cache
+
+from torch import Tensor
+
+from analysis.models.network import Network
+from analysis.models.replay import Plan
+from analysis.quant.configure import (
+    Quantization,
+    estimate_activation,
+    estimate_weight,
+    plan_of,
+)
+from analysis.quant.quantizer import Quantizer
+from analysis.quant.statistics import ActivationStatistics
+from analysis.records import FLOAT, Candidate, Layer, QuantSettings
+
+# Quantized weights of all candidates are kept between batches while they fit in this many bytes.
+_KEEP_BYTES = 256 * 2**20
+
+
+class IsolatedPlans:
+    """Plans in which one layer is quantized to one candidate and everything else is float.
+
+    Quantizers are estimated once per layer and format.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        candidates: tuple[Candidate, ...],
+        statistics: ActivationStatistics,
+        settings: QuantSettings,
+    ) -> None:
+        self._network, self._settings = network, settings
+        formats = {c.weight for c in candidates} - {FLOAT}
+        weights = sum(layer.num_weights for layer in network.table.layers)
+
+        @cache
+        def weight(layer: Layer, name: str) -> Quantizer:
+            return estimate_weight(network, layer, name, settings)
+
+        @cache
+        def activation(tensor: int, name: str) -> Quantizer:
+            return estimate_activation(statistics, tensor, name, settings)
+
+        def value(layer: Layer, name: str) -> Tensor:
+            return weight(layer, name)(network.weight(layer))
+
+        self._activation = activation
+        self._value = cache(value) if weights * len(formats) * 4 <= _KEEP_BYTES else value
+
+    def quantization(self, layer: Layer, candidate: Candidate) -> Quantization:
+        """Return the quantizers of this layer alone."""
+        result = Quantization()
+        if candidate.weight != FLOAT:
+            result.weight_values[layer.name] = self._value(layer, candidate.weight)
+        if candidate.activation != FLOAT:
+            result.activations = {
+                tensor: self._activation(tensor, candidate.activation) for tensor in layer.inputs
+            }
+        return result
+
+    def plan(self, layer: Layer, candidate: Candidate) -> Plan:
+        """Return the plan under the settings' scope."""
+        return plan_of(self._network, self.quantization(layer, candidate), self._settings)
+
+    def local(self, layer: Layer, candidate: Candidate) -> Plan:
+        """Return the plan in which only the layer's own calls see quantized values."""
+        quantization = self.quantization(layer, candidate)
+        inputs = {
+            call: quantization.activations[tensor]
+            for call, tensor in zip(layer.calls, layer.inputs, strict=True)
+            if tensor in quantization.activations
+        }
+        weights = {
+            call: value for value in quantization.weight_values.values() for call in layer.calls
+        }
+        return Plan(weights=weights, inputs=inputs)

@@ -1,0 +1,117 @@
+"""Isolated output divergence: quantize one layer, run the rest in float, compare the outputs."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from analysis.errors import QuantizationError
+from analysis.events import Note, Progress, Work
+from analysis.options import Options, as_dict, option
+from analysis.quant.formats import bits_of
+from analysis.records import ScoreTable
+from analysis.sensitivity.isolated import IsolatedPlans
+from analysis.sensitivity.task import METRICS, SensitivityTask, standard_error
+
+
+@dataclass(frozen=True, slots=True)
+class OutputKLOptions(Options):
+    """Options of :func:`output_kl`."""
+
+    batch_size: int = option(
+        64, low=1, high=4096, help="Samples per pass; their activations are held in memory."
+    )
+
+
+@METRICS.register(
+    "output_kl",
+    title="Output divergence",
+    answers="How far do the class probabilities move when only this layer is quantized?",
+    reference="Cai et al. 2020 (ZeroQ), arXiv:2001.00281",
+    options=OutputKLOptions,
+)
+def output_kl(task: SensitivityTask, options: OutputKLOptions) -> Work[ScoreTable]:
+    """Mean KL divergence KL(float || quantized) of the softmax outputs, in nats.
+
+    Forward only and label-free. Activations before the quantized layer are computed once per batch;
+    each candidate costs the rest of the network.
+
+    Raises:
+        QuantizationError: If there are no candidates to score.
+    """
+    begin = perf_counter()
+    network, candidates = task.network, task.candidates
+    if not candidates:
+        raise QuantizationError("`output_kl` scores candidates: name at least one, such as `w4a8`.")
+    layers = network.table.layers
+    notes: list[str] = []
+    if not network.can_resume:
+        notes.append(
+            f"The model's code reads tensor values (`{network.trace.reads_values}`): every pass "
+            "runs the whole network."
+        )
+        yield Note(notes[0])
+    plans = IsolatedPlans(network, candidates, task.statistics, task.settings)
+    batches = list(task.batches(options.batch_size))
+    total = len(batches) * len(layers)
+    rows = []
+    for number, batch in enumerate(batches):
+        part = task.parts.load(f"batch-{number}")
+        if part is None:
+            x = task.inputs(batch)
+            divergence = np.zeros((len(batch), len(layers), len(candidates)))
+            with torch.no_grad():
+                logits, prefix = network.capture(x)
+            for i, layer in enumerate(layers):
+                for c, candidate in enumerate(candidates):
+                    with torch.no_grad():
+                        quantized = network.resume(x, prefix, plans.plan(layer, candidate))
+                    divergence[:, i, c] = kl_divergence(logits, quantized).cpu().numpy()
+                    yield Progress(number * len(layers) + i, total, f"`{layer.name}`")
+            part = {"divergence": divergence}
+            task.parts.save(f"batch-{number}", part)
+        rows.append(part["divergence"])
+        yield Progress((number + 1) * len(layers), total, f"samples to {batch.stop} of {task.n}")
+    joined = np.concatenate(rows)
+    shared = sum(len(t.readers) > 1 for t in network.table.tensors)
+    if shared and task.settings.scope == "tensor":
+        notes.append(
+            f"{shared} tensors have several layers as readers; the error of such a tensor is "
+            "counted with each of them."
+        )
+    harshest = min(
+        range(len(candidates)),
+        key=lambda c: (bits_of(candidates[c].weight), bits_of(candidates[c].activation)),
+    )
+    return ScoreTable(
+        metric="output_kl",
+        title="Output divergence",
+        unit="nats",
+        layers=network.table.names,
+        candidates=candidates,
+        values=joined.mean(0),
+        stderr=standard_error(joined),
+        per_sample=joined[:, :, harshest],
+        per_sample_unit=f"nats at {candidates[harshest].text}",
+        exact=True,
+        protocol="isolated",
+        n=task.n,
+        seed=0,
+        forward_passes=1 + len(layers) * len(candidates),
+        backward_passes=0,
+        seconds=perf_counter() - begin,
+        options=as_dict(options),
+        settings=task.settings,
+        calibration=task.calibration,
+        notes=tuple(notes),
+    )
+
+
+def kl_divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """Return KL(softmax(logits) || softmax(other)) per sample (N,), in nats and float64."""
+    p = F.log_softmax(logits.double(), dim=1)
+    q = F.log_softmax(other.double(), dim=1)
+    return (p.exp() * (p - q)).sum(1)

@@ -1,0 +1,110 @@
+"""Live studies of this process: loaded once, shared by every session."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+from torch import Tensor
+
+from analysis.data.dataset import Dataset
+from analysis.errors import StudyError
+from analysis.models.network import Network, build_network
+from analysis.records import Study, StudySpec
+from analysis.study import open_study, study_key_inputs
+from cache.keys import digest
+from cache.store import Store
+
+_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStudy:
+    """A study with its network and data; ``x(data, batch)`` gives preprocessed samples."""
+
+    study: Study
+    network: Network
+    calibration: Dataset
+    evaluation: Dataset
+
+    def inputs(self, data: Dataset, samples: range) -> Tensor:
+        """Return the preprocessed samples with the given numbers, (B, ...)."""
+        x = data.to_tensor(samples, self.study.mean, self.study.std)
+        return x.to(self.device)
+
+    @property
+    def device(self) -> str:
+        """Where the model's parameters are."""
+        return str(next(self.network.module.parameters()).device)
+
+
+@dataclass(slots=True)
+class Workspace:
+    """The store, and the studies that are in memory (the last two).
+
+    Args:
+        store: Where results are kept.
+        allow_factory: Whether ``factory:`` models may be opened: true for the command line, and in
+            the app only for studies that the operator's files name.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    store: Store
+    allow_factory: bool = False
+    device: str = "cpu"
+    _loaded: OrderedDict[str, LoadedStudy] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def open(self, spec: StudySpec, *, base: Path | None = None) -> LoadedStudy:
+        """Load a study from its files, whether or not it is in memory already.
+
+        Raises:
+            AnalysisError: See :func:`analysis.study.open_study` and
+                :func:`analysis.models.network.build_network`.
+        """
+        live = open_study(spec, allow_factory=self.allow_factory, base=base)
+        module = live.module.to(self.device).requires_grad_(False)
+        example = live.calibration.to_tensor(
+            range(min(2, len(live.calibration))), live.study.mean, live.study.std
+        )
+        network = build_network(module, example.to(self.device), digest=study_id(live.study))
+        loaded = LoadedStudy(live.study, network, live.calibration, live.evaluation)
+        with self._lock:
+            self._loaded[study_id(live.study)] = loaded
+            while len(self._loaded) > _KEPT:
+                self._loaded.popitem(last=False)
+        return loaded
+
+    def live(self, study: Study) -> LoadedStudy:
+        """Return a study that was opened before, loading it again if it is not in memory.
+
+        Raises:
+            StudyError: If its files have changed since.
+        """
+        with self._lock:
+            if study_id(study) in self._loaded:
+                self._loaded.move_to_end(study_id(study))
+                return self._loaded[study_id(study)]
+        loaded = self.open(study.spec)
+        if study_id(loaded.study) != study_id(study):
+            raise StudyError(
+                f"The files of study `{study.spec.name}` must be those it was opened with, but "
+                "weights or data have changed since. Open the study again."
+            )
+        return loaded
+
+
+def study_id(study: Study) -> str:
+    """Return what identifies a study's content: 64 hexadecimal digits."""
+    return digest(study_key_inputs(study))
+
+
+def calibration_inputs(loaded: LoadedStudy) -> "partial[Tensor]":
+    """Return the function from sample numbers to calibration samples."""
+    return partial(loaded.inputs, loaded.calibration)
+
+
+def evaluation_inputs(loaded: LoadedStudy) -> "partial[Tensor]":
+    """Return the function from sample numbers to evaluation samples."""
+    return partial(loaded.inputs, loaded.evaluation)

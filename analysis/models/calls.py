@@ -22,7 +22,8 @@ class NumberedCalls(TorchFunctionMode):
     """Number the tensor-returning calls made inside the context, on this thread.
 
     In-place activations are executed out of place, and the packed multi-head attention is opened
-    up so that its projections are calls of their own. Subclasses override :meth:`call`.
+    up so that its projections are calls of their own. An assignment to a part of a tensor is the
+    in-place call :func:`setitem_`. Subclasses override :meth:`call`.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,8 @@ class NumberedCalls(TorchFunctionMode):
     ) -> Any:
         """Route one torch call."""
         kwargs = kwargs or {}
+        if func == Tensor.__setitem__:
+            return self.call(setitem_, args, kwargs)
         if func is F.multi_head_attention_forward:
             with self:
                 return _open_attention(*args, **kwargs)
@@ -55,6 +58,12 @@ class NumberedCalls(TorchFunctionMode):
         if tensors_in(result):
             self.index += 1
         return result
+
+
+def setitem_(target: Tensor, place: Any, value: Any) -> Tensor:
+    """Assign to a part of a tensor and return the tensor, as in-place functions do."""
+    target[place] = value
+    return target
 
 
 def tensors_in(result: Any) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 One forward pass is enough; nothing is traced symbolically and the model is not changed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,14 +21,18 @@ from analysis.models.calls import INPUT, NumberedCalls, Slot, call_name, flat_te
 VALUE_PRESERVING = frozenset([
     "view", "reshape", "flatten", "unflatten", "transpose", "permute", "contiguous", "unsqueeze",
     "squeeze", "movedim", "moveaxis", "swapaxes", "swapdims", "T", "mT", "view_as", "reshape_as",
-    "clone", "detach", "alias", "to", "float", "expand", "expand_as", "roll",
+    "clone", "detach", "alias", "data", "to", "float", "type_as", "ravel",
+    "expand", "expand_as", "broadcast_to", "repeat", "tile", "roll", "flip",
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
     "chunk", "split", "tensor_split", "unbind", "__getitem__", "narrow", "select",
+    "split_with_sizes", "index_select",
     "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
 ])
-# Calls through which a value leaves the tensors and can steer the Python code.
+# Calls through which a value, or where it lies in memory, can steer the Python code.
 _VALUE_READING = frozenset([
     "item", "tolist", "__bool__", "__int__", "__float__", "__index__", "numpy",
+    "__array__", "__contains__", "equal", "allclose", "is_nonzero",
+    "is_contiguous", "stride", "data_ptr",
 ])
 # fmt: on
 
@@ -38,10 +42,10 @@ class Call:
     """One numbered torch call.
 
     ``inputs`` are the slots of its tensor arguments in order, None for tensors made outside the
-    observed calls (parameters, buffers, constants); ``parameters`` maps the position among the
-    tensor arguments to a parameter's dotted name. ``input_shapes`` and ``shapes`` (of the outputs)
-    include the batch dimension of the observed pass. ``in_place`` says that the result is the
-    first argument, changed.
+    observed calls (parameters, buffers, constants) or changed since under another name;
+    ``parameters`` maps the position among the tensor arguments to a parameter's dotted name.
+    ``input_shapes`` and ``shapes`` (of the outputs) include the batch dimension of the observed
+    pass. ``in_place`` says that the result is the first argument, changed.
     """
 
     index: int
@@ -67,7 +71,8 @@ class Trace:
 
     ``readers`` maps a slot to the calls that read it. ``mutated`` holds the slots whose memory a
     later call changes in place. ``reads_values`` is the first call through which a tensor's value
-    reached the Python code, empty if none did.
+    reached the Python code, or memory was changed under another name, empty if there is none.
+    ``parameters`` holds the model's live parameters by name.
     """
 
     calls: tuple[Call, ...]
@@ -76,6 +81,7 @@ class Trace:
     mutated: frozenset[Slot]
     example_shape: tuple[int, ...]
     reads_values: str = ""
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def batch(self) -> int:
@@ -111,6 +117,7 @@ class _Observer(NumberedCalls):
         self.slots: dict[int, Slot] = {}
         self.alive: list[Tensor] = []
         self.storages: dict[Slot, int] = {}
+        self.versions: dict[Slot, int] = {}
         self.changed: set[int] = set()
 
     def __hash__(self) -> int:
@@ -126,24 +133,39 @@ class _Observer(NumberedCalls):
         self.alive.append(tensor)
         self.slots[id(tensor)] = slot
         self.storages[slot] = _storage(tensor)
+        self.versions[slot] = _version(tensor)
+
+    def slot_of(self, tensor: Tensor, version: int) -> Slot | None:
+        slot = self.slots.get(id(tensor))
+        if slot is not None and self.versions[slot] != version:
+            # These are no longer the values that the slot's call produced.
+            self.note("a tensor changed under another name")
+            return None
+        return slot
+
+    def note(self, what: str) -> None:
+        module = self.modules[-1] if self.modules else ""
+        self.reads_values = self.reads_values or f"{what} in {module or 'forward'}"
 
     def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         arguments = flat_tensors(args, kwargs)
-        inputs = tuple(self.slots.get(id(t)) for t in arguments)
+        versions = [_version(t) for t in arguments]
         result = func(*args, **kwargs)
         name = call_name(func)
         outputs = tensors_in(result)
-        in_place = bool(arguments) and any(o is arguments[0] for o in outputs)
-        # Functions such as dropout in eval mode hand their argument back unchanged.
-        in_place = in_place and _changes(name)
-        if name == "__setitem__" or (in_place and arguments):
-            self.changed.add(_storage(arguments[0]))
+        if name in _VALUE_READING and not outputs:
+            self.note(name)
         if not outputs:
-            if name in _VALUE_READING and not self.reads_values:
-                self.reads_values = f"{name} in {self.modules[-1] if self.modules else 'forward'}"
-            if name == "__setitem__":
-                self.reads_values = self.reads_values or "__setitem__"
             return result
+        inputs = tuple(self.slot_of(t, v) for t, v in zip(arguments, versions, strict=True))
+        written = [t for t, v in zip(arguments, versions, strict=True) if _version(t) != v]
+        # Functions such as dropout in eval mode hand their argument back unchanged.
+        in_place = any(o is arguments[0] for o in outputs) if arguments else False
+        in_place = in_place and (_changes(name) or any(t is arguments[0] for t in written))
+        for tensor in (*written, *arguments[:1]) if in_place else written:
+            self.changed.add(_storage(tensor))
+            if not in_place or tensor is not arguments[0] or inputs[0] is None:
+                self.note(f"{name} into another tensor than the network's activations")
         index = len(self.calls)
         self.calls.append(
             Call(
@@ -191,6 +213,7 @@ def observe(module: nn.Module, example: Tensor) -> Trace:
     slot = observer.slots.get(id(output))
     if slot is None or slot == INPUT:
         raise DataflowError("The model's output is not the result of any observed torch call.")
+    observer.slot_of(output, _version(output))
     readers: dict[Slot, list[int]] = {}
     for call in observer.calls:
         for read in call.inputs:
@@ -203,6 +226,7 @@ def observe(module: nn.Module, example: Tensor) -> Trace:
         mutated=frozenset(s for s, m in observer.storages.items() if m in observer.changed),
         example_shape=tuple(example.shape),
         reads_values=observer.reads_values,
+        parameters=dict(module.named_parameters()),
     )
 
 
@@ -231,6 +255,10 @@ def _is_zero_padding(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     mode = args[2] if len(args) > 2 else kwargs.get("mode", "constant")
     value = args[3] if len(args) > 3 else kwargs.get("value")
     return mode == "constant" and not value
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
 
 
 def _storage(tensor: Tensor) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from analysis.models.dataflow import Call, Trace
 from analysis.models.replay import Plan
@@ -50,6 +51,8 @@ def fold_batchnorm(module: nn.Module, trace: Trace) -> Folding:
         if call.name != "batch_norm":
             continue
         norm = module.get_submodule(call.module)
+        if not isinstance(norm, _BatchNorm):
+            continue  # A function on other tensors, as in weight standardisation.
         reason = _obstacle(trace, call, norm, readings)
         if reason:
             folding.kept[call.module] = reason
@@ -71,7 +74,9 @@ def fold_batchnorm(module: nn.Module, trace: Trace) -> Folding:
 def final_activation(trace: Trace) -> frozenset[int]:
     """Return the call of a softmax that makes the output, so that logits are seen instead."""
     call = trace.calls[trace.output[0]]
-    return frozenset([call.index]) if call.name in _FINAL_ACTIVATIONS else frozenset()
+    if call.name not in _FINAL_ACTIVATIONS or trace.output in trace.readers:
+        return frozenset()
+    return frozenset([call.index])
 
 
 def _parameter_readings(trace: Trace) -> dict[str, int]:
@@ -87,10 +92,12 @@ def _obstacle(trace: Trace, call: Call, norm: nn.Module, readings: dict[str, int
     if getattr(norm, "running_mean", None) is None or norm.training:
         return "uses the statistics of the batch, so it is not a fixed affine map"
     if slot is None or slot[0] < 0:
-        return "reads the network's input"
+        return "reads the network's input or a tensor changed in place"
     producer = trace.calls[slot[0]]
     if producer.name not in WEIGHTED_CALLS or 1 not in producer.parameters:
         return f"follows `{producer.name}`, not a layer with a weight of its own"
+    if slot in trace.mutated:
+        return f"the output of `{producer.module}` is changed in place"
     if len(trace.readers[slot]) > 1:
         return f"the output of `{producer.module}` has other readers"
     if readings[producer.parameters[1]] > 1:

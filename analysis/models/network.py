@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import DataflowError, UnknownNameError
-from analysis.models.calls import Slot
+from analysis.models.calls import INPUT, Slot
 from analysis.models.dataflow import Trace, observe
 from analysis.models.folding import final_activation, fold_batchnorm
 from analysis.models.replay import Plan, Prefix, run
@@ -121,15 +121,54 @@ def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Ne
         digest: Identifies the model in the layer table.
 
     Raises:
-        DataflowError: If the model is in training mode, makes other calls on a second pass, or
-            gives other outputs when replayed or folded.
+        DataflowError: If the model is in training mode, does not return finite logits, makes other
+            calls on a second pass, or gives other outputs when replayed or folded; if the batch or
+            a parameter is not finite.
     """
-    if module.training:
-        raise DataflowError("The model must be in eval mode: call `.eval()` before building it.")
+    training = [name for name, child in module.named_modules() if child.training]
+    if training:
+        raise DataflowError(
+            f"The model must be in eval mode, `{training[0] or 'model'}` is in training mode: call "
+            "`.eval()` on the whole model before building it."
+        )
+    _check_finite(module, example)
     with torch.no_grad():
-        module(example)  # Some models fill tables of their own on the first pass.
-    trace = observe(module, example)
+        try:
+            module(example.clone())  # Some models fill tables of their own on the first pass.
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as failure:
+            raise DataflowError(
+                f"The model must accept batches of shape {tuple(example.shape)}, it failed: "
+                f"{failure}"
+            ) from failure
+        original = module(example.clone())
+    trace = observe(module, example.clone())
+    _check_output(original, trace)
     folding = fold_batchnorm(module, trace)
+    cut = Plan(skip=final_activation(trace))
+    with torch.no_grad():
+        replayed = run(module, trace, example, NOTHING)
+        plain = run(module, trace, example, cut)
+        again = run(module, trace, example, cut)
+        folded = run(module, trace, example, folding.plan | cut)
+    _check_finite_logits(module, plain)
+    if not torch.equal(plain, again):
+        raise DataflowError(
+            "The model must give the same outputs for the same batch, two passes differ by up to "
+            f"{(plain - again).abs().max().item():.3g}. Make its random parts deterministic."
+        )
+    same = torch.equal(replayed, original)  # log-softmax may be -inf
+    if not same and not _relative_error(replayed, original) <= FOLDING_TOLERANCE:
+        raise DataflowError(
+            "Replaying the model's calls must give its outputs, it changed them by up to "
+            f"{(replayed - original).abs().max().item():.3g}. Does the code rely on an activation "
+            "with `inplace=True` changing a tensor that is read again?"
+        )
+    error = _relative_error(folded, plain)
+    if not error <= FOLDING_TOLERANCE:
+        raise DataflowError(
+            f"Folding BatchNorm must not change the outputs beyond {FOLDING_TOLERANCE:g} of the "
+            f"largest logit, it changed them by {error:.3g}."
+        )
     axes = sample_axes(
         module, trace, example, [(c.index, i) for c in trace.calls for i in range(len(c.shapes))]
     )
@@ -138,20 +177,53 @@ def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Ne
         raise DataflowError(
             "The model must hold at least one convolution or linear layer, none was called."
         )
-    cut = Plan(skip=final_activation(trace))
-    with torch.no_grad():
-        plain = run(module, trace, example, cut)
-        again = run(module, trace, example, cut)
-        folded = run(module, trace, example, folding.plan | cut)
-    if not torch.equal(plain, again):
-        raise DataflowError(
-            "The model must give the same outputs for the same batch, two passes differ by up to "
-            f"{(plain - again).abs().max().item():.3g}. Make its random parts deterministic."
-        )
-    error = (plain - folded).abs().max().item() / max(plain.abs().max().item(), 1e-12)
-    if not error <= FOLDING_TOLERANCE:
-        raise DataflowError(
-            f"Folding BatchNorm must not change the outputs beyond {FOLDING_TOLERANCE:g} of the "
-            f"largest logit, it changed them by {error:.3g}."
-        )
     return Network(module=module, trace=trace, table=table, plan=folding.plan | cut, axes=axes)
+
+
+def _check_finite(module: nn.Module, example: Tensor) -> None:
+    if len(example) == 0:
+        raise DataflowError("The example batch must hold at least one sample, it is empty.")
+    if not example.isfinite().all():
+        raise DataflowError(
+            "The example batch must be finite, it holds NaN or infinite values. Check the images "
+            "and their normalisation."
+        )
+    broken = [name for name, p in module.named_parameters() if not p.isfinite().all()]
+    if broken:
+        raise DataflowError(
+            f"Weights must be finite, {_listed(broken)} hold NaN or infinite values. Load other "
+            "weights."
+        )
+
+
+def _check_output(output: Tensor, trace: Trace) -> None:
+    if INPUT in trace.mutated:
+        raise DataflowError(
+            "The model must not change its input, it writes into it in place. Clone it first."
+        )
+    if output.dim() != 2 or len(output) != trace.batch or not output.is_floating_point():
+        raise DataflowError(
+            f"The model must return floating-point logits of shape (N, C), for a batch of "
+            f"{trace.batch} it returned {output.dtype} of shape {tuple(output.shape)}."
+        )
+
+
+def _check_finite_logits(module: nn.Module, logits: Tensor) -> None:
+    wrong = int((~logits.isfinite()).sum())
+    if not wrong:
+        return
+    broken = [name for name, b in module.named_buffers() if not b.isfinite().all()]
+    hint = f"{_listed(broken)} hold such values." if broken else "Check the weights and the images."
+    raise DataflowError(
+        f"Logits must be finite, {wrong} of {logits.numel()} are NaN or infinite. {hint}"
+    )
+
+
+def _relative_error(output: Tensor, reference: Tensor) -> float:
+    largest = max(reference.abs().max().item(), 1e-12)
+    return (output - reference).abs().max().item() / largest
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

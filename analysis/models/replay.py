@@ -19,11 +19,12 @@ from analysis.models.calls import (
     Slot,
     argument,
     call_name,
+    flat_tensors,
     same_call,
     tensors_in,
     with_argument,
 )
-from analysis.models.dataflow import Trace
+from analysis.models.dataflow import Call, Trace
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -39,16 +40,23 @@ class Prefix:
     outputs: dict[Slot, Tensor] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
 
-    def keep(self, trace: Trace, index: int, result: Any) -> None:
-        """Keep one call's result."""
+    def keep(self, trace: Trace, index: int, result: Any, mutated: frozenset[Slot]) -> None:
+        """Keep one call's result; ``mutated`` slots are copied."""
         for position, value in enumerate(tensors_in(result)):
             slot = (index, position)
             if slot in trace.readers:
                 # A later in-place call would change what is kept.
-                self.outputs[slot] = value.clone() if slot in trace.mutated else value
+                self.outputs[slot] = value.clone() if slot in mutated else value
         self.results.append(_map_tensors(_stand_in, result))
 
-    def give(self, trace: Trace, index: int, needed: frozenset[Slot], args: tuple[Any, ...]) -> Any:
+    def give(
+        self,
+        trace: Trace,
+        index: int,
+        needed: frozenset[Slot],
+        mutated: frozenset[Slot],
+        arguments: list[Tensor],
+    ) -> Any:
         """Return what the call returned, as far as ``needed`` slots read it."""
 
         def value(position: int, stand_in: Tensor) -> Tensor:
@@ -56,14 +64,14 @@ class Prefix:
             if slot not in needed:
                 return stand_in.view_as(stand_in)
             kept = self.outputs[slot]
-            return kept.clone() if slot in trace.mutated else kept
+            return kept.clone() if slot in mutated else kept
 
         positions = iter(range(len(tensors_in(self.results[index]))))
         result = _map_tensors(lambda t: value(next(positions), t), self.results[index])
         if trace.calls[index].in_place:
             # Code that ignores the returned tensor goes on with the argument.
-            args[0].data = result.data
-            return args[0]
+            arguments[0].data = result.data
+            return arguments[0]
         return result
 
 
@@ -130,8 +138,14 @@ def run(
         record: Filled with the outputs of this pass.
 
     Raises:
-        DataflowError: If the model makes other calls than the observed ones.
+        DataflowError: If the batch has another sample shape, or the model makes other calls than
+            the observed ones.
     """
+    if x.shape[1:] != trace.example_shape[1:]:
+        raise DataflowError(
+            f"Samples must have the observed shape {tuple(trace.example_shape[1:])}, got a batch "
+            f"of shape {tuple(x.shape)}."
+        )
     replay = _Replay(trace, plan, start, prefix, record)
     if INPUT in plan.outputs:
         x = plan.outputs[INPUT](x)
@@ -166,6 +180,7 @@ class _Replay(NumberedCalls):
         self.stop: int | None = None
         self.prefix, self.record = prefix, record
         self.touched = {call for call, _ in plan.outputs}
+        self.mutated = changed_in_place(trace, plan)
         self.needed: frozenset[Slot] = frozenset()
         if start > 0:
             self.needed = frozenset(
@@ -179,11 +194,15 @@ class _Replay(NumberedCalls):
         if matches and index < self.start:
             self.index += 1
             assert self.prefix is not None
-            return self.prefix.give(self.trace, index, self.needed, args)
+            return self.prefix.give(
+                self.trace, index, self.needed, self.mutated, flat_tensors(args, kwargs)
+            )
         if matches and index in self.plan.skip:
-            result = args[0]
+            result = argument(args, kwargs, 0, "input")
         else:
-            if matches:
+            if expected is not None and matches:
+                if self.trace.reads_values:
+                    self._check_parameters(expected, flat_tensors(args, kwargs))
                 args, kwargs = self._arguments(index, args, kwargs)
             result = func(*args, **kwargs)
             if not tensors_in(result):
@@ -199,10 +218,18 @@ class _Replay(NumberedCalls):
         if index in self.touched:
             result = self._transformed(index, result)
         if self.record is not None:
-            self.record.keep(self.trace, index, result)
+            self.record.keep(self.trace, index, result, self.mutated)
         if index == self.stop:
             raise _Stopped(result)
         return result
+
+    def _check_parameters(self, expected: Call, arguments: list[Tensor]) -> None:
+        for position, name in expected.parameters.items():
+            if position >= len(arguments) or arguments[position] is not self.trace.parameters[name]:
+                raise DataflowError(
+                    f"Call {expected.index}, `{expected.name}`, does not read `{name}` as it did "
+                    "when it was observed: the model's control flow depends on the data."
+                )
 
     def _arguments(
         self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -230,6 +257,16 @@ class _Replay(NumberedCalls):
             return value.copy_(changed) if in_place and changed is not value else changed
 
         return _map_tensors(transformed, result)
+
+
+def changed_in_place(trace: Trace, plan: Plan) -> frozenset[Slot]:
+    """Return the slots whose memory later calls change, also through a call that is skipped."""
+    mutated = set(trace.mutated)
+    for index in sorted(plan.skip, reverse=True):
+        read = trace.calls[index].inputs[0]
+        if (index, 0) in mutated and read is not None:
+            mutated.add(read)
+    return frozenset(mutated)
 
 
 def _map_tensors(function: Transform, result: Any) -> Any:

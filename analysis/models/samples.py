@@ -30,9 +30,10 @@ class SampleAxis:
 
     def first(self, z: Tensor, n: int) -> Tensor:
         """Return a view or copy of ``z`` with one row per sample, (N, ...)."""
+        before, after = z.shape[: self.axis], z.shape[self.axis + 1 :]
         if self.interleaved:
-            return z.unflatten(self.axis, (self.count, n)).movedim(self.axis + 1, 0)
-        return z.unflatten(self.axis, (n, self.count)).movedim(self.axis, 0)
+            return z.reshape(*before, self.count, n, *after).movedim(self.axis + 1, 0)
+        return z.reshape(*before, n, self.count, *after).movedim(self.axis, 0)
 
     def without(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of one sample's part."""

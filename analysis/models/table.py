@@ -59,7 +59,7 @@ def layer_table(
         )
     removed = sum(
         p.numel()
-        for norm in folding.folded.values()
+        for norm in _folded_norms(folding)
         for p in module.get_submodule(norm).parameters(recurse=False)
     )
     added = sum(
@@ -136,11 +136,12 @@ def _value_readers(trace: Trace, slot: Slot) -> set[int]:
     found: set[int] = set()
     pending = [slot]
     while pending:
-        for index in trace.readers.get(pending.pop(), ()):
+        read = pending.pop()
+        for index in trace.readers.get(read, ()):
             call = trace.calls[index]
-            if call.preserves_values:
+            if call.preserves_values and call.inputs[0] == read:
                 pending.extend((index, i) for i in range(len(call.shapes)))
-            else:
+            elif not call.preserves_values:
                 found.add(index)
     return found
 
@@ -216,7 +217,7 @@ def _skipped(
         handled |= {
             trace.calls[c].parameters[2] for c in layer.calls if 2 in trace.calls[c].parameters
         }
-    folded = set(folding.folded.values())
+    folded = _folded_norms(folding)
     readers: dict[str, Call] = {}
     for call in trace.calls:
         for parameter in call.parameters.values():
@@ -228,11 +229,11 @@ def _skipped(
             for name, _ in child.named_parameters(recurse=False)
         ]
         rest = [name for name in rest if name not in handled]
-        if not rest or owner in folded:
+        if owner in folded or not (rest or owner in folding.kept):
             continue
         skipped.append(
             Skipped(
-                name=owner or rest[0],
+                name=owner or next(iter(rest), "model"),
                 kind=type(child).__name__,
                 num_params=sum(module.get_parameter(name).numel() for name in rest),
                 reason=folding.kept.get(owner) or _reason(rest, readers, calls),
@@ -241,13 +242,20 @@ def _skipped(
     return tuple(skipped)
 
 
+def _folded_norms(folding: Folding) -> set[str]:
+    return set(folding.folded.values()) - folding.kept.keys()
+
+
 def _reason(names: list[str], readers: dict[str, Call], calls: dict[str, list[Call]]) -> str:
     name = max(names, key=lambda n: n in readers)
     call = readers.get(name)
     if call is None:
         return "not read by any call of the observed pass"
     if name in calls:
-        return "its input is made outside the observed calls, or its output holds no samples"
+        return (
+            "its input is made outside the observed calls or changed in place under another name, "
+            "or its output holds no samples"
+        )
     if "norm" in call.name:
         return "normalisation, kept in float"
     if call.name == "embedding":

@@ -5,6 +5,7 @@ the moment they are produced, and which calls are passed over. Folding, quantiza
 the reuse of prefix activations are all plans; the model itself is never changed.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,11 +151,14 @@ def run(
     if INPUT in plan.outputs:
         x = plan.outputs[INPUT](x)
     replay.stop = stop
+    outer, _thread.replaying = running(), True
     try:
         with replay:
             output = module(x)
     except _Stopped as reached:
         return reached.result
+    finally:
+        _thread.replaying = outer
     if replay.index != len(trace.calls):
         raise DataflowError(
             f"The model made {replay.index} calls where {len(trace.calls)} were observed: "
@@ -162,6 +166,14 @@ def run(
         )
     assert isinstance(output, Tensor)
     return output
+
+
+_thread = threading.local()
+
+
+def running() -> bool:
+    """Tell whether this thread is inside :func:`run`."""
+    return bool(getattr(_thread, "replaying", False))
 
 
 class _Stopped(BaseException):

@@ -94,5 +94,5 @@ def _first_sample(
     for slot, axis in axes.items():
         if slot in passes[0]:
             differs = (passes[0][slot] != passes[1][slot]).movedim(axis.axis, 0)
-            changed[slot] = differs.flatten(1).any(1)
+            changed[slot] = differs.reshape(len(differs), -1).any(1)
     return changed

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from analysis.errors import QuantizationError, UnknownNameError
 from analysis.models.network import Network
-from analysis.models.replay import Plan, Transform, run
+from analysis.models.replay import Plan, Transform, run, running
 from analysis.options import build
 from analysis.quant.formats import get_format
 from analysis.quant.quantizer import Quantizer, affine_quantizer, symmetric_quantizer
@@ -172,6 +172,8 @@ def fake_quantized(network: Network, plan: Plan) -> Iterator[nn.Module]:
     both = network.plan | plan
 
     def forward(x: Tensor) -> Tensor:
+        if running():  # the network itself runs the module, under a plan of its own
+            return plain(x)
         return run(plain, network.trace, x, both)
 
     module.forward = forward

@@ -38,7 +38,7 @@ class Quantizer:
         return torch.clamp(torch.round(x / scale) + zero_point, self.qmin, self.qmax)
 
     def clipped(self, x: Tensor) -> Tensor:
-        """Return, as booleans, which values of ``x`` lie beyond the outermost levels."""
+        """Return which values lie more than half a step beyond the outermost levels."""
         scale, zero_point = self._shaped(x)
         codes = torch.round(x / scale) + zero_point
         return (codes < self.qmin) | (codes > self.qmax)
@@ -52,9 +52,11 @@ class Quantizer:
         """Round ``x`` to the nearest representable value, staying in floating point.
 
         Per tensor this is torch's fused operator, which multiplies by 1/scale: at exact ties it may
-        differ from ``values(codes(x))`` by one step. See Jacob et al. (2018), arXiv:1712.05877.
+        differ from ``values(codes(x))`` by one step. NaN stays NaN. See Jacob et al. (2018),
+        arXiv:1712.05877.
         """
-        if self.axis is None and x.dtype == torch.float32:
+        # The fused operator would turn NaN into a level; a sum finds it in one pass.
+        if self.axis is None and x.dtype == torch.float32 and not bool(x.detach().sum().isnan()):
             return torch.fake_quantize_per_tensor_affine(
                 x, float(self.scale), int(self.zero_point), self.qmin, self.qmax
             )

@@ -53,7 +53,7 @@ class ActivationStatistics(Record):
         return Samples(
             torch.from_numpy(values)[None],
             torch.from_numpy(counts)[None],
-            torch.tensor([width], dtype=torch.float64),
+            torch.tensor([[0.0] * 3 + [width] * BINS], dtype=torch.float64),
         )
 
 
@@ -132,24 +132,28 @@ def _taps(
 def weight_samples(weight: Tensor, axis: int | None) -> Samples:
     """Return a weight's values as one row per output channel, or as one row when ``axis`` is None.
 
-    Rows above 4,096 values are given as histograms of 2,048 bins, the extremes kept exactly.
+    Rows above 4,096 values are given as histograms of 2,048 bins, zeros and the extremes kept
+    exactly.
     """
     weight = weight.detach().cpu()
     rows = weight.flatten()[None] if axis is None else weight.movedim(axis, 0).flatten(1)
     if rows.shape[1] <= 2 * BINS:
         return Samples.of(rows)
     rows = rows.double()
-    low, high = rows.amin(1), rows.amax(1)
+    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
     width = (high - low) / BINS
-    index = ((rows - low[:, None]) / width.clamp_min(1e-300)[:, None]).long().clamp_(0, BINS - 1)
+    index = ((rows - low) / width.clamp_min(1e-300)).long().clamp_(0, BINS - 1)
     counts = torch.zeros(len(rows), BINS, dtype=torch.float64)
-    counts.scatter_add_(1, index, torch.ones_like(rows))
-    centres = low[:, None] + width[:, None] * (torch.arange(BINS) + 0.5)
+    counts.scatter_add_(1, index, (rows != 0).double())
+    centres = low + width * (torch.arange(BINS) + 0.5)
     # One value of each outermost bin is counted at its true place; a constant row has one bin.
-    ends = torch.ones(len(rows), 2, dtype=torch.float64)
-    ends[:, 1] = (width > 0).double()
-    counts[:, 0] -= ends[:, 0]
-    counts[:, -1] -= ends[:, 1]
+    ends = torch.cat([low != 0, (high != 0) & (width > 0)], 1).double()
+    counts[:, :1] -= ends[:, :1]
+    counts[:, -1:] -= ends[:, 1:]
+    zeros = (rows == 0).sum(1, keepdim=True).double()
+    exact = torch.cat([torch.zeros_like(low), low, high], 1)
     return Samples(
-        torch.cat([torch.stack([low, high], 1), centres], 1), torch.cat([ends, counts], 1), width
+        torch.cat([exact, centres], 1),
+        torch.cat([zeros, ends, counts], 1),
+        torch.cat([torch.zeros_like(exact), width.expand_as(centres)], 1),
     )

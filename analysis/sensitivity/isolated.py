@@ -63,7 +63,12 @@ class IsolatedPlans:
         return result
 
     def plan(self, layer: Layer, candidate: Candidate) -> Plan:
-        """Return the plan under the settings' scope."""
+        """Return the plan under the settings' scope.
+
+        On layer inputs, other layers that read the same tensor see its float values.
+        """
+        if self._settings.scope == "layer_input":
+            return self.local(layer, candidate)
         return plan_of(self._network, self.quantization(layer, candidate), self._settings)
 
     def local(self, layer: Layer, candidate: Candidate) -> Plan:

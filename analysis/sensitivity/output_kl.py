@@ -31,6 +31,7 @@ class OutputKLOptions(Options):
     title="Output divergence",
     answers="How far do the class probabilities move when only this layer is quantized?",
     reference="Cai et al. 2020 (ZeroQ), arXiv:2001.00281",
+    needs=("candidates",),
     options=OutputKLOptions,
 )
 def output_kl(task: SensitivityTask, options: OutputKLOptions) -> Work[ScoreTable]:

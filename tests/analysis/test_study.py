@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from analysis.catalog import study_key_inputs
 from analysis.errors import DataError, StudyError, UnknownNameError, WeightsError
 from analysis.models.demo import DEMO_MODELS
 from analysis.records import StudySpec
@@ -19,7 +20,6 @@ from analysis.study import (
     open_study,
     read_normalize,
     read_spec,
-    study_key_inputs,
     write_spec,
 )
 

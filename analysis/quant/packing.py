@@ -1,0 +1,209 @@
+"""A quantized network as a file: integer codes, scales, zero points and biases, as safetensors.
+
+What is read back computes bit for bit what was written. Names of the tensors are
+``weight.LAYER.codes``, ``.scale``, ``.zero_point``, ``bias.LAYER`` and ``activation.ID.scale``,
+``.zero_point``; everything else is text in the file's metadata.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from analysis.allocation_file import allocation_json, read_allocation
+from analysis.errors import QuantizationError
+from analysis.models.network import Network
+from analysis.quant.configure import Quantization, check_allocation
+from analysis.quant.formats import get_format
+from analysis.quant.quantizer import Quantizer
+from analysis.records import FLOAT, Allocation, Layer, QuantSettings
+
+SCHEMA = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A quantization with what it was made from.
+
+    ``identity`` says which model it belongs to, by digests; ``study`` names the study.
+    """
+
+    quantization: Quantization
+    allocation: Allocation
+    settings: QuantSettings
+    method: str
+    study: str
+    identity: Mapping[str, str]
+
+
+def pack(network: Network, packed: Packed) -> bytes:
+    """Return the content of the file.
+
+    Raises:
+        QuantizationError: If a weight is not on the grid of its quantizer.
+    """
+    tensors: dict[str, Tensor] = {}
+    chosen = packed.allocation.as_dict()
+    for layer in network.table.layers:
+        quantizer = packed.quantization.weights.get(layer.name)
+        if quantizer is not None:
+            values = packed.quantization.weight_values.get(layer.name)
+            weight = quantizer(network.weight(layer)) if values is None else values
+            tensors |= _named(f"weight.{layer.name}", quantizer)
+            tensors[f"weight.{layer.name}.codes"] = _codes(layer, quantizer, weight)
+        bias = network.bias(layer)
+        if bias is not None and chosen[layer.name].weight != FLOAT:
+            tensors[f"bias.{layer.name}"] = bias
+    for number, quantizer in packed.quantization.activations.items():
+        tensors |= _named(f"activation.{number}", quantizer)
+    metadata = {
+        "schema": SCHEMA,
+        "study": packed.study,
+        "identity": json.dumps(dict(packed.identity)),
+        "allocation": allocation_json(packed.allocation, study=packed.study),
+        "settings": json.dumps(asdict(packed.settings)),
+        "method": packed.method,
+    }
+    content: bytes = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
+    return content
+
+
+def unpack(path: Path, network: Network, identity: Mapping[str, str]) -> Packed:
+    """Read a file for a network.
+
+    Args:
+        path: The file.
+        network: The network that it must have been made for.
+        identity: What identifies that network, by digests.
+
+    Raises:
+        QuantizationError: If the file cannot be read, is no such file, or was made for another
+            model.
+    """
+    tensors, metadata = _read(path)
+    try:
+        found = json.loads(metadata["identity"])
+        settings = QuantSettings(**json.loads(metadata["settings"]))
+        method, study, text = metadata["method"], metadata["study"], metadata["allocation"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _foreign(path) from error
+    if metadata.get("schema") != SCHEMA:
+        raise _foreign(path)
+    differing = [name for name in identity if found.get(name) != identity[name]]
+    if differing:
+        raise QuantizationError(
+            f"`{path.name}` must have been made for this model, its {' and '.join(differing)} "
+            f"differ (it was made for `{found.get('architecture', 'another one')}`, study "
+            f"`{study}`). Open the study that it was made from."
+        )
+    allocation = read_allocation(text, network.table)
+    check_allocation(network, allocation)
+    try:
+        quantization = _quantization(network, allocation, settings, tensors)
+    except KeyError as error:
+        raise QuantizationError(
+            f"`{path.name}` must hold every tensor that its allocation asks for, {error} is "
+            "missing. Write it again."
+        ) from error
+    return Packed(quantization, allocation, settings, method, study, found)
+
+
+def _quantization(
+    network: Network, allocation: Allocation, settings: QuantSettings, tensors: dict[str, Tensor]
+) -> Quantization:
+    result = Quantization()
+    chosen = allocation.as_dict()
+    for layer in network.table.layers:
+        name = chosen[layer.name].weight
+        if name == FLOAT:
+            continue
+        axis = layer.channel_axis if settings.per_channel else None
+        grid = get_format(name).grid(signed=True)
+        quantizer = _quantizer(f"weight.{layer.name}", tensors, grid, axis)
+        weight = network.weight(layer)
+        codes = tensors[f"weight.{layer.name}.codes"]
+        if codes.shape != weight.shape:
+            raise QuantizationError(
+                f"The codes of `{layer.name}` must have shape {tuple(weight.shape)}, got "
+                f"{tuple(codes.shape)}."
+            )
+        if int(codes.min()) < grid[0] or int(codes.max()) > grid[1]:
+            raise QuantizationError(
+                f"The codes of `{layer.name}` must lie in [{grid[0]}, {grid[1]}] ({name}), got "
+                f"{int(codes.min())} to {int(codes.max())}."
+            )
+        bias = network.bias(layer)
+        if bias is not None and not torch.equal(tensors[f"bias.{layer.name}"], bias.cpu()):
+            raise QuantizationError(
+                f"The bias of `{layer.name}` must be the model's own, the file holds another. "
+                "Write the file again."
+            )
+        result.weights[layer.name] = quantizer
+        result.weight_values[layer.name] = quantizer.values(codes.to(weight))
+    for tensor in network.table.tensors:
+        name = chosen[tensor.readers[0]].activation
+        if name != FLOAT:
+            grid = get_format(name).grid(signed=False)
+            key = f"activation.{tensor.id}"
+            result.activations[tensor.id] = _quantizer(key, tensors, grid, None)
+    return result
+
+
+def _codes(layer: Layer, quantizer: Quantizer, weight: Tensor) -> Tensor:
+    codes = quantizer.codes(weight)
+    if not torch.equal(quantizer.values(codes), weight):
+        raise QuantizationError(
+            f"The weight of `{layer.name}` must lie on the grid of its quantizer, some values lie "
+            "between two levels: the method's values cannot be written as integer codes."
+        )
+    return codes.to(_dtype(quantizer.qmin, quantizer.qmax))
+
+
+def _dtype(qmin: int, qmax: int) -> torch.dtype:
+    for dtype in (torch.int8, torch.int16, torch.int32):
+        limits = torch.iinfo(dtype)
+        if limits.min <= qmin and qmax <= limits.max:
+            return dtype
+    return torch.int64
+
+
+def _named(name: str, quantizer: Quantizer) -> dict[str, Tensor]:
+    return {
+        f"{name}.scale": quantizer.scale,
+        f"{name}.zero_point": quantizer.zero_point.to(torch.int32),
+    }
+
+
+def _quantizer(
+    name: str, tensors: Mapping[str, Tensor], grid: tuple[int, int], axis: int | None
+) -> Quantizer:
+    scale = tensors[f"{name}.scale"]
+    return Quantizer(scale, tensors[f"{name}.zero_point"].to(scale), *grid, axis)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except FileNotFoundError as error:
+        raise QuantizationError(
+            f"The model file `{path}` does not exist. Check the path."
+        ) from error
+    except (OSError, SafetensorError) as error:
+        raise QuantizationError(
+            f"`{path.name}` must be a readable safetensors file, got: {error}."
+        ) from error
+
+
+def _foreign(path: Path) -> QuantizationError:
+    return QuantizationError(
+        f"`{path.name}` must be a quantized model written by `quantize --out-model`, its metadata "
+        "say something else. Weights of a float model belong to `--weights`."
+    )

@@ -15,8 +15,8 @@ class Method(Generic[F]):
     """A pure function with what a user must know to choose it.
 
     ``answers`` is the question it answers, in one sentence. ``needs`` holds words of
-    ``{"labels", "backward", "factory"}``. ``version`` enters every stored key: raise it when the
-    numbers change.
+    ``{"labels", "backward", "factory", "candidates"}``. ``version`` enters every stored key: raise
+    it when the numbers change.
     """
 
     name: str

@@ -1,8 +1,9 @@
 """A study: a model, a calibration set and an evaluation set that were loaded and fit together."""
 
 import json
+import os
 import tomllib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.data.dataset import Dataset, Preprocessing, overlap
-from analysis.data.sources import load_data, locate
+from analysis.data.sources import PATH_KINDS, load_data, locate
 from analysis.errors import DataError, StudyError, UnknownNameError
 from analysis.models.demo import DEMO_NORMALIZE
 from analysis.models.sources import HUB, RANDOM, LoadedModel, load_model
@@ -79,23 +80,45 @@ def read_spec(path: Path | str) -> StudySpec:
     return StudySpec(**content)
 
 
+def study_toml(spec: StudySpec) -> str:
+    """Return the text of a study file; fields at their defaults are left out."""
+    return "".join(
+        f"{f.name} = {_toml(getattr(spec, f.name))}\n"
+        for f in fields(spec)
+        if f.default is MISSING or getattr(spec, f.name) != f.default
+    )
+
+
 def write_spec(spec: StudySpec, path: Path | str) -> None:
-    """Write a study file; fields at their defaults are left out.
+    """Write a study file, see :func:`study_toml`.
 
     Raises:
         StudyError: If the file cannot be written.
     """
-    lines = [
-        f"{f.name} = {_toml(getattr(spec, f.name))}\n"
-        for f in fields(spec)
-        if f.default is MISSING or getattr(spec, f.name) != f.default
-    ]
     try:
-        Path(path).write_text("".join(lines), encoding="utf-8")
+        Path(path).write_text(study_toml(spec), encoding="utf-8")
     except OSError as error:
         raise StudyError(
             f"The study file must be writable, got `{path}`: {error.strerror}."
         ) from error
+
+
+def absolute_spec(spec: StudySpec, base: Path | None) -> StudySpec:
+    """Return a spec whose paths are absolute, so that it means the same from any folder.
+
+    Args:
+        spec: The study.
+        base: Folder of the study file, where relative paths are looked up first.
+    """
+    weights = spec.weights
+    if weights not in ("", HUB, RANDOM):
+        weights = os.path.abspath(locate(weights, base))
+    return replace(
+        spec,
+        weights=weights,
+        calibration=_absolute_data(spec.calibration, base),
+        evaluation=_absolute_data(spec.evaluation, base),
+    )
 
 
 def open_study(
@@ -157,21 +180,6 @@ def open_study(
         notes=(*model.notes, *_warnings(calibration, evaluation, num_classes)),
     )
     return LiveStudy(study, model.module, calibration, evaluation)
-
-
-def study_key_inputs(study: Study) -> dict[str, str]:
-    """Return what identifies a study's content, for keys of stored results.
-
-    File names are not part of it. The model's source is: equal weights in another architecture, or
-    under other code of a factory, are another model.
-    """
-    return {
-        "model": study.model.digest,
-        "architecture": study.model.source,
-        "calibration": study.calibration.digest,
-        "evaluation": study.evaluation.digest,
-        "normalization": ";".join(",".join(map(repr, v)) for v in (study.mean, study.std)),
-    }
 
 
 def read_normalize(text: str, channels: int) -> Preprocessing:
@@ -296,6 +304,13 @@ def _reference(data: Dataset) -> DataRef:
         class_names=data.class_names,
         notes=data.notes,
     )
+
+
+def _absolute_data(text: str, base: Path | None) -> str:
+    kind, _, path = text.partition(":")
+    if kind not in PATH_KINDS or not path:
+        return text
+    return f"{kind}:{os.path.abspath(locate(path, base))}"
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -11,13 +11,29 @@ from typing import Any
 from analysis.allocation import build_problem, solve_work
 from analysis.allocation.problem import allocation_costs
 from analysis.allocation.solvers import SOLVERS
-from analysis.commands import command_line
+from analysis.catalog import (
+    FLOAT,
+    LAYERS,
+    STUDIES,
+    configurations_kind,
+    scores_kind,
+    study_id,
+    study_key_inputs,
+)
+from analysis.commands import (
+    budget_text,
+    changed_options,
+    changed_settings,
+    command_line,
+    default_name,
+)
 from analysis.evaluation.accuracy import evaluation, logits
 from analysis.events import Note, Progress, Work
 from analysis.models.network import NOTHING
-from analysis.options import Options, as_dict
+from analysis.models.replay import Plan
+from analysis.options import Options, as_dict, build
 from analysis.ptq import PTQ_METHODS, PTQTask
-from analysis.quant.configure import check_allocation, plan_of
+from analysis.quant.configure import Quantization, check_allocation, plan_of
 from analysis.quant.statistics import ActivationStatistics, collect_statistics
 from analysis.records import (
     Allocation,
@@ -35,29 +51,37 @@ from analysis.records import (
 )
 from analysis.sensitivity import METRICS, SensitivityTask
 from analysis.steps import Step, StoredParts
-from analysis.study import study_key_inputs
 from analysis.workspace import (
     LoadedStudy,
     Workspace,
     calibration_inputs,
     evaluation_inputs,
-    study_id,
 )
 
 DEFAULT_CANDIDATES = tuple(Candidate.parse(c) for c in ("w2a8", "w3a8", "w4a8", "w6a8", "w8a8"))
-STUDIES = "study"
 BATCH = 128
 
 
-def open_study(workspace: Workspace, spec: StudySpec) -> Work[Study]:
-    """Load a study and remember it by name; always reads the files anew."""
+def open_study(workspace: Workspace, spec: StudySpec, *, trusted: bool = False) -> Work[Study]:
+    """Load a study and remember it by name; always reads the files anew.
+
+    Args:
+        workspace: Where to work.
+        spec: The study.
+        trusted: Whether the spec is the operator's own and may name a factory.
+
+    Raises:
+        AnalysisError: If a part cannot be loaded or does not fit the others.
+    """
     yield Progress(0, 1, "loading model and data")
-    study = workspace.open(spec).study
+    study = workspace.open(spec, trusted=trusted).study
     step = Step(
         name="study",
         version=1,
         title=f"Open {spec.name or spec.model}",
-        command=command_line("study", spec),
+        command=command_line(
+            "study", spec, {"name": "" if spec.name == default_name(spec.model) else spec.name}
+        ),
         record=Study,
         inputs=study_key_inputs(study),
         options=asdict(spec),
@@ -65,6 +89,7 @@ def open_study(workspace: Workspace, spec: StudySpec) -> Work[Study]:
         names=((STUDIES, spec.name or spec.model),),
     )
     study = yield from step.need(workspace.store)
+    yield from layers(workspace, study).need(workspace.store)
     yield Progress(1, 1, "loaded")
     return study
 
@@ -88,9 +113,10 @@ def layers(workspace: Workspace, study: Study) -> Step[LayerTable]:
         title="Layer table",
         command=command_line("layers", study.spec),
         record=LayerTable,
-        inputs=_model_inputs(study),
+        inputs=model_inputs(study),
         options={"shape": list(study.model.input_shape)},
         work=work,
+        names=((LAYERS, study_id(study)),),
     )
 
 
@@ -117,7 +143,7 @@ def statistics(workspace: Workspace, study: Study) -> Step[ActivationStatistics]
         title="Activation ranges",
         command=command_line("layers", study.spec),
         record=ActivationStatistics,
-        inputs=_model_inputs(study) | {"calibration": study.calibration.digest},
+        inputs=model_inputs(study) | {"calibration": study.calibration.digest},
         options={},
         work=work,
     )
@@ -139,7 +165,8 @@ def score(
     """
     method = METRICS[metric]
     options = method.options() if options is None else options
-    settings = settings or QuantSettings()
+    # Pins do not enter a score: tables that differ in nothing else are one table.
+    settings = replace(settings or QuantSettings(), pin_first_last=True)
 
     def work(parts: StoredParts) -> Work[ScoreTable]:
         ranges = yield from statistics(workspace, study).need(workspace.store)
@@ -161,9 +188,13 @@ def score(
         name="score",
         version=method.version,
         title=f"{method.title} of {study.spec.name or study.model.source}",
-        command=command_line("score", study.spec, flags | _changed(options) | _settings(settings)),
+        command=command_line(
+            "score",
+            study.spec,
+            flags | changed_options(metric=options) | changed_settings(settings),
+        ),
         record=ScoreTable,
-        inputs=_model_inputs(study) | {"calibration": study.calibration.digest},
+        inputs=model_inputs(study) | {"calibration": study.calibration.digest},
         options={
             "metric": metric,
             "options": as_dict(options),
@@ -171,6 +202,20 @@ def score(
             "settings": asdict(settings),
         },
         work=work,
+        names=((scores_kind(study), metric if candidates else f"{metric}, layers alone"),),
+    )
+
+
+def score_again(workspace: Workspace, study: Study, table: ScoreTable) -> Step[ScoreTable]:
+    """Describe the step that made a stored score table."""
+    options = build(METRICS[table.metric].options, table.options)
+    return score(
+        workspace,
+        study,
+        table.metric,
+        options=options,
+        candidates=table.candidates,
+        settings=table.settings,
     )
 
 
@@ -215,10 +260,11 @@ def allocate(
         problem = build_problem(table, scored, tuple(budgets), held)
         return (yield from solve_work(problem, solver, options))
 
+    scoring = build(METRICS[scores.options["metric"]].options, scores.options["options"])
     flags: dict[str, Any] = {
         "metric": scores.options["metric"],
         "candidates": ",".join(scores.options["candidates"]),
-        "budget": [f"{b.resource}={b.limit:g}" for b in budgets],
+        "budget": [budget_text(b) for b in budgets],
         "solver": solver,
         "pin": [f"{name}={c.text}" for name, c in pins.items()],
         "release-first-last": not pin_first_last,
@@ -227,7 +273,13 @@ def allocate(
         name="allocate",
         version=method.version,
         title=f"{method.title}: {', '.join(f'{b.resource} ≤ {b.limit:g}' for b in budgets)}",
-        command=command_line("allocate", study.spec, flags | _changed(options)),
+        command=command_line(
+            "allocate",
+            study.spec,
+            flags
+            | changed_options(metric=scoring, solver=options)
+            | changed_settings(QuantSettings(**scores.options["settings"])),
+        ),
         record=Solution,
         inputs={"scores": scores.key},
         options={
@@ -271,10 +323,39 @@ def float_outputs(workspace: Workspace, study: Study) -> Step[FloatOutputs]:
         title="Float accuracy",
         command=command_line("evaluate", study.spec),
         record=FloatOutputs,
-        inputs=_model_inputs(study) | {"evaluation": study.evaluation.digest},
+        inputs=model_inputs(study) | {"evaluation": study.evaluation.digest},
         options={},
         work=work,
+        names=((FLOAT, study_id(study)),),
     )
+
+
+def quantized(
+    workspace: Workspace,
+    study: Study,
+    allocation: Allocation,
+    method: str,
+    *,
+    options: Options,
+    settings: QuantSettings,
+) -> Work[Quantization]:
+    """Quantize the network as allocated; the result is live and not stored.
+
+    Raises:
+        UnknownNameError: If there is no such method.
+        QuantizationError: If the allocation does not fit the model.
+    """
+    loaded = workspace.live(study)
+    ranges = yield from statistics(workspace, study).need(workspace.store)
+    task = PTQTask(
+        network=loaded.network,
+        allocation=allocation,
+        settings=settings,
+        statistics=ranges,
+        inputs=calibration_inputs(loaded),
+        n=study.calibration.n,
+    )
+    return (yield from PTQ_METHODS[method].function(task, options))
 
 
 def quantize(
@@ -313,19 +394,12 @@ def quantize(
         begin = perf_counter()
         loaded = workspace.live(study)
         check_allocation(loaded.network, allocation)
-        ranges = yield from statistics(workspace, study).need(workspace.store)
         reference = yield from float_outputs(workspace, study).need(workspace.store)
-        task = PTQTask(
-            network=loaded.network,
-            allocation=allocation,
-            settings=settings,
-            statistics=ranges,
-            inputs=calibration_inputs(loaded),
-            n=study.calibration.n,
+        quantization = yield from quantized(
+            workspace, study, allocation, method, options=options, settings=settings
         )
-        quantization = yield from registered.function(task, options)
         yield from _widest_clipping(quantization.ranges)
-        measured = yield from _measure(
+        measured = yield from measure(
             loaded, plan_of(loaded.network, quantization, settings), reference
         )
         return Configuration(
@@ -347,7 +421,9 @@ def quantize(
         version=registered.version,
         title=f"Quantize and measure {name}",
         command=command_line(
-            "quantize", study.spec, flags | _changed(options) | _settings(settings)
+            "quantize",
+            study.spec,
+            flags | changed_options(method=options) | changed_settings(settings),
         ),
         record=Configuration,
         inputs=study_key_inputs(study),
@@ -375,32 +451,8 @@ def summary(allocation: Allocation) -> str:
     return "mixed " + " ".join(f"{n}×{text}" for text, n in ordered)
 
 
-def configurations_kind(study: Study) -> str:
-    """Return the kind under which a study's configurations are named in the store."""
-    return f"configuration of {study_id(study)}"
-
-
-def configurations(workspace: Workspace, study: Study) -> dict[str, Configuration]:
-    """Return the study's configurations by name; damaged ones are left out and set aside."""
-    found = {}
-    for name, key in workspace.store.named(configurations_kind(study)).items():
-        configuration = workspace.store.get(key, Configuration)
-        if configuration is not None:
-            found[name] = replace(configuration, name=name)
-    return found
-
-
-def studies(workspace: Workspace) -> dict[str, Study]:
-    """Return every study that was opened, by name."""
-    found = {}
-    for name, key in workspace.store.named(STUDIES).items():
-        study = workspace.store.get(key, Study)
-        if study is not None:
-            found[name] = study
-    return found
-
-
-def _measure(loaded: LoadedStudy, plan: Any, reference: FloatOutputs) -> Work[Evaluation]:
+def measure(loaded: LoadedStudy, plan: Plan, reference: FloatOutputs) -> Work[Evaluation]:
+    """Measure the network under a plan and compare it with the float network."""
     begin = perf_counter()
     outputs = yield from logits(
         loaded.network,
@@ -430,25 +482,7 @@ def _widest_clipping(ranges: Sequence[Any]) -> Work[None]:
         )
 
 
-def _model_inputs(study: Study) -> dict[str, str]:
+def model_inputs(study: Study) -> dict[str, str]:
+    """Return what identifies a study's model and what its input goes through."""
     inputs = study_key_inputs(study)
     return {name: inputs[name] for name in ("model", "architecture", "normalization")}
-
-
-def _changed(options: Options) -> dict[str, Any]:
-    """Options that differ from their defaults, as flags."""
-    defaults = as_dict(type(options)())
-    return {
-        name.replace("_", "-"): value
-        for name, value in as_dict(options).items()
-        if value != defaults[name]
-    }
-
-
-def _settings(settings: QuantSettings) -> dict[str, Any]:
-    defaults = asdict(QuantSettings())
-    return {
-        name.replace("_", "-"): value
-        for name, value in asdict(settings).items()
-        if value != defaults[name]
-    }

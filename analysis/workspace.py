@@ -8,12 +8,12 @@ from threading import Lock
 
 from torch import Tensor
 
+from analysis.catalog import study_id
 from analysis.data.dataset import Dataset
 from analysis.errors import StudyError
 from analysis.models.network import Network, build_network
 from analysis.records import Study, StudySpec
-from analysis.study import open_study, study_key_inputs
-from cache.keys import digest
+from analysis.study import open_study
 from cache.store import Store
 
 _KEPT = 2
@@ -45,8 +45,8 @@ class Workspace:
 
     Args:
         store: Where results are kept.
-        allow_factory: Whether ``factory:`` models may be opened: true for the command line, and in
-            the app only for studies that the operator's files name.
+        allow_factory: Whether every spec may name a ``factory:`` model: true for the command line,
+            where the person who types it is the operator.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -56,14 +56,22 @@ class Workspace:
     _loaded: OrderedDict[str, LoadedStudy] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
-    def open(self, spec: StudySpec, *, base: Path | None = None) -> LoadedStudy:
+    def open(
+        self, spec: StudySpec, *, base: Path | None = None, trusted: bool = False
+    ) -> LoadedStudy:
         """Load a study from its files, whether or not it is in memory already.
+
+        Args:
+            spec: The study.
+            base: Folder of the study file, where relative paths are looked up first.
+            trusted: Whether the spec is the operator's own (a study file, a recorded study) and may
+                therefore name a factory, whose code is run.
 
         Raises:
             AnalysisError: See :func:`analysis.study.open_study` and
                 :func:`analysis.models.network.build_network`.
         """
-        live = open_study(spec, allow_factory=self.allow_factory, base=base)
+        live = open_study(spec, allow_factory=self.allow_factory or trusted, base=base)
         module = live.module.to(self.device).requires_grad_(False)
         example = live.calibration.to_tensor(
             range(min(2, len(live.calibration))), live.study.mean, live.study.std
@@ -76,28 +84,32 @@ class Workspace:
                 self._loaded.popitem(last=False)
         return loaded
 
+    def in_memory(self, study: Study) -> LoadedStudy | None:
+        """Return a study if it need not be loaded."""
+        with self._lock:
+            found = self._loaded.get(study_id(study))
+            if found is not None:
+                self._loaded.move_to_end(study_id(study))
+            return found
+
     def live(self, study: Study) -> LoadedStudy:
         """Return a study that was opened before, loading it again if it is not in memory.
+
+        A recorded study may name a factory: only the operator can have opened it.
 
         Raises:
             StudyError: If its files have changed since.
         """
-        with self._lock:
-            if study_id(study) in self._loaded:
-                self._loaded.move_to_end(study_id(study))
-                return self._loaded[study_id(study)]
-        loaded = self.open(study.spec)
+        found = self.in_memory(study)
+        if found is not None:
+            return found
+        loaded = self.open(study.spec, trusted=True)
         if study_id(loaded.study) != study_id(study):
             raise StudyError(
                 f"The files of study `{study.spec.name}` must be those it was opened with, but "
                 "weights or data have changed since. Open the study again."
             )
         return loaded
-
-
-def study_id(study: Study) -> str:
-    """Return what identifies a study's content: 64 hexadecimal digits."""
-    return digest(study_key_inputs(study))
 
 
 def calibration_inputs(loaded: LoadedStudy) -> "partial[Tensor]":

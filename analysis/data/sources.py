@@ -14,7 +14,8 @@ from analysis.data.folder import read_folder
 from analysis.data.npz import MAX_BYTES, read_npz
 from analysis.errors import DataError, StudyError, UnknownNameError
 
-KINDS = ("demo", "npz", "images", "cifar10")
+PATH_KINDS = ("npz", "images", "cifar10")
+KINDS = ("demo", *PATH_KINDS)
 ROLES = ("calibration", "evaluation")
 DIGITS = "digits"
 

@@ -1,0 +1,178 @@
+"""The steps ``score`` and ``allocate``: which layers can give up bits, and how many."""
+
+from pathlib import Path
+from typing import Any
+
+from analysis import workflow
+from analysis.allocation import SOLVERS, parse_budget
+from analysis.allocation_file import allocation_json
+from analysis.cli.method_flags import chosen, read_options
+from analysis.cli.output import plain, show, table, to_json, write
+from analysis.cli.parser import Call
+from analysis.cli.session import opened, read_candidates, settings, usage
+from analysis.records import Candidate, Costs, ScoreTable, Solution
+from analysis.registry import Method
+from analysis.sensitivity import METRICS
+
+
+def score(call: Call) -> None:
+    """Score the layers, and the candidates of each if there are any."""
+    metric = chosen(call, METRICS, call.args.metric)
+    options = read_options(call, metric=metric)["metric"]
+    candidates = _candidates(call, metric, layers_alone=True)
+    quantizers = settings(call)
+    with opened(call) as session:
+        step = workflow.score(
+            session.workspace,
+            session.study,
+            metric.name,
+            options=options,
+            candidates=candidates,
+            settings=quantizers,
+        )
+        scores, cached = session.run(step)
+    if call.args.out is not None:
+        write(Path(call.args.out), to_json(scores, indent=1).encode())
+    data = {
+        "metric": scores.metric,
+        "unit": scores.unit,
+        "layers": scores.layers,
+        "candidates": [c.text for c in scores.candidates] or None,
+        "values": scores.values,
+        "per_sample": scores.per_sample,
+        "per_sample_unit": scores.per_sample_unit,
+        "stderr": scores.stderr,
+        "exact": scores.exact,
+        "protocol": scores.protocol,
+        "n": scores.n,
+        "passes": {"forward": scores.forward_passes, "backward": scores.backward_passes},
+        "skipped": scores.skipped,
+        "notes": scores.notes,
+        "seconds": scores.seconds,
+        "cached": cached,
+    }
+    show(call.args.json, data, _score_text(scores))
+
+
+def allocate(call: Call) -> None:
+    """Find bits within the budgets by the scores of a metric."""
+    args = call.args
+    metric, solver = chosen(call, METRICS, args.metric), chosen(call, SOLVERS, args.solver)
+    options = read_options(call, metric=metric, solver=solver)
+    candidates = _candidates(call, metric, layers_alone=False)
+    with usage(call):
+        budgets = [parse_budget(text) for text in args.budget]
+    pins = dict(_pin(call, text) for text in args.pin)
+    quantizers = settings(call)
+    with opened(call) as session:
+        scores = workflow.score(
+            session.workspace,
+            session.study,
+            metric.name,
+            options=options["metric"],
+            candidates=candidates,
+            settings=quantizers,
+        )
+        step = workflow.allocate(
+            session.workspace,
+            session.study,
+            scores,
+            budgets,
+            solver.name,
+            options=options["solver"],
+            pins=pins,
+            pin_first_last=not args.release_first_last,
+        )
+        solution, cached = session.run(step)
+        study = session.study
+    if args.out is not None:
+        text = allocation_json(
+            solution.allocation,
+            study=study.spec.name or study.model.source,
+            made_by=plain(_about(solution)),
+        )
+        write(Path(args.out), text.encode())
+    formats = {n: c.text for n, c in solution.allocation.as_dict().items()}
+    data = {"allocation": formats, **_about(solution), "cached": cached}
+    show(args.json, data, _solution_text(solution))
+
+
+def costs_text(costs: Costs) -> str:
+    """Say in one line what an allocation costs."""
+    return (
+        f"{costs.size_mib:.3f} MiB ({costs.size_ratio:.1%} of w8a8, {costs.compression:.2f} x "
+        f"smaller than float), BOPs {costs.bops_ratio:.1%} of w8a8, on average "
+        f"{costs.avg_weight_bits:.2f} bits per weight, {costs.avg_activation_bits:.2f} per "
+        "activation"
+    )
+
+
+def _candidates(call: Call, metric: Method[Any], *, layers_alone: bool) -> tuple[Candidate, ...]:
+    if call.args.candidates is not None:
+        with usage(call):
+            return read_candidates(call.args.candidates)
+    if layers_alone and "candidates" not in metric.needs:
+        return ()
+    return workflow.DEFAULT_CANDIDATES
+
+
+def _pin(call: Call, text: str) -> tuple[str, Candidate]:
+    name, _, candidate = text.rpartition("=")
+    if not name:
+        call.refuse(f"A pin must look like `layer1.0.conv1=w8a8`, got `{text}`.")
+    with usage(call):
+        return name, read_candidates(candidate)[0]
+
+
+def _about(solution: Solution) -> dict[str, Any]:
+    return {
+        "metric": solution.metric,
+        "unit": solution.unit,
+        "solver": solution.solver,
+        "objective": solution.objective,
+        "lower_bound": solution.lower_bound,
+        "gap": solution.gap,
+        "status": solution.status,
+        "budgets": [
+            {"resource": b.resource, "limit": b.limit, "used": b.used, "slack": b.slack}
+            for b in solution.budgets
+        ],
+        "costs": solution.costs,
+        "notes": solution.notes,
+        "seconds": solution.seconds,
+    }
+
+
+def _score_text(scores: ScoreTable) -> str:
+    columns = [c.text for c in scores.candidates] or ["score"]
+    values = scores.values.reshape(len(scores.layers), len(columns))
+    rows = [
+        (name, *(f"{v:.4g}" for v in row)) for name, row in zip(scores.layers, values, strict=True)
+    ]
+    lines = [table(("layer", *columns), rows, "<" + ">" * len(columns)), ""]
+    lines += [f"skipped {s.name}: {s.reason}" for s in scores.skipped]
+    lines += scores.notes
+    lines.append(
+        f"{scores.title} in {scores.unit}, larger is worse, {scores.protocol}, "
+        f"{'exact' if scores.exact else 'estimated'}, mean over n = {scores.n} samples, "
+        f"{scores.seconds:.1f} s"
+    )
+    return "\n".join(lines)
+
+
+def _solution_text(solution: Solution) -> str:
+    allocation = solution.allocation
+    rows = [
+        (name, c.text) for name, c in zip(allocation.layers, allocation.candidates, strict=True)
+    ]
+    lines = [table(("layer", "candidate"), rows, "<<"), "", *solution.notes]
+    lines.append(
+        f"predicted: {solution.objective:.4g} {solution.unit} ({solution.metric}), "
+        f"{solution.status}" + (f", gap {solution.gap:.2%}" if solution.gap is not None else "")
+    )
+    lines += [
+        f"budget {b.resource}: {b.used:.4g} of {b.limit:g}, {b.slack:.4g} left"
+        for b in solution.budgets
+    ]
+    lines.append(costs_text(solution.costs))
+    return "\n".join(lines)

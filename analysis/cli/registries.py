@@ -1,0 +1,47 @@
+"""The steps ``metrics``, ``solvers``, ``methods`` and ``exporters``: what there is to choose."""
+
+from textwrap import fill
+from typing import Any
+
+from analysis.allocation import SOLVERS
+from analysis.cli.method_flags import describe_flags
+from analysis.cli.output import show
+from analysis.cli.parser import Call
+from analysis.export import EXPORTERS
+from analysis.ptq import PTQ_METHODS
+from analysis.registry import Registry
+from analysis.sensitivity import METRICS
+
+
+def metrics(call: Call) -> None:
+    """List the sensitivity metrics."""
+    _list(call, "metric", METRICS)
+
+
+def solvers(call: Call) -> None:
+    """List the allocation solvers."""
+    _list(call, "solver", SOLVERS)
+
+
+def methods(call: Call) -> None:
+    """List the post-training quantization methods."""
+    _list(call, "method", PTQ_METHODS)
+
+
+def exporters(call: Call) -> None:
+    """List the export formats."""
+    _list(call, "exporter", EXPORTERS)
+
+
+def _list(call: Call, role: str, registry: Registry[Any]) -> None:
+    blocks = []
+    for method in registry:
+        lines = [f"{method.name}: {method.title}", f"  {method.answers}"]
+        if method.reference:
+            lines.append(f"  {method.reference}")
+        if method.needs:
+            lines.append(f"  needs {', '.join(method.needs)}")
+        for flag, text in describe_flags(role, method.options):
+            lines.append(fill(text, 96, initial_indent=f"  {flag}  ", subsequent_indent="      "))
+        blocks.append("\n".join(lines))
+    show(call.args.json, {call.step: [m.describe() for m in registry]}, "\n\n".join(blocks))

@@ -1,0 +1,186 @@
+"""What a step needs before it starts: threads, device, store, study."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import torch
+
+from analysis import workflow
+from analysis.allocation_file import read_allocation, uniform_allocation
+from analysis.cli.parser import Call
+from analysis.cli.progress import Reporter
+from analysis.commands import DEMO, default_name
+from analysis.errors import (
+    AllocationError,
+    AnalysisError,
+    OptionError,
+    QuantizationError,
+    UnknownNameError,
+)
+from analysis.quant.formats import bits_of
+from analysis.quant.ranges import RANGE_ESTIMATORS
+from analysis.records import Allocation, Candidate, LayerTable, QuantSettings, Study, StudySpec
+from analysis.steps import Step
+from analysis.study import absolute_spec, read_spec
+from analysis.workspace import Workspace
+from cache.layout import default_root
+from cache.store import Store
+
+T = TypeVar("T")
+
+_PARTS = (
+    "model", "weights", "calibration", "evaluation", "normalize", "input_size", "samples",
+    "evaluation_samples", "seed",
+)  # fmt: skip
+UNIFORM = "uniform:"
+
+
+@dataclass(slots=True)
+class Session:
+    """A command with its workspace; the study is loaded when it is first asked for."""
+
+    call: Call
+    workspace: Workspace
+    reporter: Reporter = field(default_factory=Reporter)
+    _study: Study | None = None
+
+    @property
+    def study(self) -> Study:
+        """The study that the command names.
+
+        Raises:
+            AnalysisError: If it cannot be loaded.
+        """
+        if self._study is None:
+            spec = study_spec(self.call)
+            self._study = self.reporter.work(workflow.open_study(self.workspace, spec))
+            loaded = self._study
+            notes = (*loaded.notes, *loaded.calibration.notes, *loaded.evaluation.notes)
+            for note in dict.fromkeys(notes):
+                print(f"note: {note}", file=self.reporter.stream)
+        return self._study
+
+    @property
+    def table(self) -> LayerTable:
+        """The layers of the study, which opening it observed."""
+        return self.workspace.live(self.study).network.table
+
+    def run(self, step: Step[T]) -> tuple[T, bool]:
+        """Run a step; return its result and whether it was stored already."""
+        return self.reporter.run(step.events(self.workspace.store))
+
+    def allocation(self, text: str) -> Allocation:
+        """Return the allocation that ``--allocation`` names: a file, or ``uniform:w4a8``.
+
+        Raises:
+            QuantizationError: If the file cannot be read or does not fit the model.
+        """
+        if text.startswith(UNIFORM):
+            with usage(self.call):
+                candidate = read_candidates(text.removeprefix(UNIFORM))[0]
+            held = not self.call.args.release_first_last
+            return uniform_allocation(self.table, candidate, pin_first_last=held)
+        try:
+            content = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise QuantizationError(
+                f"The allocation must be a readable file or `uniform:w4a8`, got `{text}`: {reason}."
+            ) from error
+        return read_allocation(content, self.table)
+
+
+@contextmanager
+def opened(call: Call) -> Iterator[Session]:
+    """Set threads and device, open the store, and remove it afterwards if none was wanted.
+
+    Raises:
+        AnalysisError: If there is no such device.
+    """
+    args = call.args
+    if args.no_cache and args.cache_dir is not None:
+        call.refuse("`--no-cache` and `--cache-dir` exclude each other.")
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise AnalysisError(
+            "`--device cuda` must find a CUDA device that torch can use, got none. Use "
+            "`--device cpu`."
+        )
+    with ExitStack() as stack:
+        if args.no_cache:
+            root = Path(stack.enter_context(TemporaryDirectory(prefix="bitlens-")))
+        else:
+            root = store_root(args.cache_dir)
+        yield Session(call, Workspace(Store(root), allow_factory=True, device=args.device))
+
+
+def store_root(chosen: str | None) -> Path:
+    """Return the folder of the store: the one that was named, else the usual one."""
+    return default_root() if chosen is None else Path(chosen).expanduser()
+
+
+def study_spec(call: Call) -> StudySpec:
+    """Return the study that a command names, its paths absolute.
+
+    Raises:
+        StudyError: If the study file cannot be read.
+    """
+    args = call.args
+    given = {name: getattr(args, name) for name in _PARTS if getattr(args, name) is not None}
+    if args.study is not None:
+        spec = absolute_spec(read_spec(args.study), Path(args.study).parent)
+    else:
+        model = given.get("model", DEMO.model)
+        spec = replace(DEMO, model=model, name=default_name(model))
+        if not model.startswith("demo:"):
+            missing = [f"--{n}" for n in ("calibration", "evaluation") if n not in given]
+            if missing:
+                call.refuse(f"`--model {model}` must come with {' and '.join(missing)}.")
+            spec = replace(spec, normalize="none")
+    if call.step == "study" and args.name:
+        given["name"] = args.name
+    spec = replace(spec, **given)
+    return absolute_spec(spec, None)
+
+
+def settings(call: Call) -> QuantSettings:
+    """Return the quantizer settings that a command names."""
+    args = call.args
+    given = {
+        name: getattr(args, name)
+        for name in ("scope", "weight_range", "activation_range", "percentile")
+        if getattr(args, name) is not None
+    }
+    with usage(call):
+        for name in ("weight_range", "activation_range"):
+            if name in given:
+                RANGE_ESTIMATORS[given[name]]
+    released = call.step in ("quantize", "evaluate") and args.release_first_last
+    return QuantSettings(**given, per_channel=not args.per_tensor, pin_first_last=not released)
+
+
+def read_candidates(text: str) -> tuple[Candidate, ...]:
+    """Read ``w2a8,w4a8``.
+
+    Raises:
+        QuantizationError: If one has another form.
+        UnknownNameError: If one names no format.
+    """
+    found = tuple(Candidate.parse(part.strip()) for part in text.split(","))
+    for candidate in found:
+        bits_of(candidate.weight), bits_of(candidate.activation)
+    return tuple(dict.fromkeys(found))
+
+
+@contextmanager
+def usage(call: Call) -> Iterator[None]:
+    """Turn errors in what was typed, not in what it names, into wrong usage."""
+    try:
+        yield
+    except (UnknownNameError, OptionError, QuantizationError, AllocationError) as error:
+        call.refuse(str(error))

@@ -28,7 +28,7 @@ from analysis.commands import (
     default_name,
 )
 from analysis.evaluation.accuracy import evaluation, logits
-from analysis.events import Note, Progress, Work
+from analysis.events import Events, Finished, Note, Progress, Started, Work
 from analysis.models.network import NOTHING
 from analysis.models.replay import Plan
 from analysis.options import Options, as_dict, build
@@ -92,6 +92,13 @@ def open_study(workspace: Workspace, spec: StudySpec, *, trusted: bool = False) 
     yield from layers(workspace, study).need(workspace.store)
     yield Progress(1, 1, "loaded")
     return study
+
+
+def opening(workspace: Workspace, spec: StudySpec, *, trusted: bool = False) -> Events[Study]:
+    """Open a study as a stream of events; see :func:`open_study`."""
+    yield Started("study", f"Open {spec.name or spec.model}")
+    study = yield from open_study(workspace, spec, trusted=trusted)
+    yield Finished(study)
 
 
 def _given(study: Study) -> Work[Study]:

@@ -62,9 +62,9 @@ def count(amount: int, what: str) -> str:
 
 
 def is_wide(values: FloatArray) -> bool:
-    """Say whether values need a logarithmic axis: all positive, more than 100 times apart."""
+    """Say whether values need a logarithmic axis: all positive, more than 20 times apart."""
     known = values[np.isfinite(values)]
-    return bool(known.size and known.min() > 0 and known.max() > 100 * known.min())
+    return bool(known.size and known.min() > 0 and known.max() > 20 * known.min())
 
 
 def scale_ticks(low: float, high: float, logarithmic: bool, most: int = 6) -> list[float]:

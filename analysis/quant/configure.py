@@ -168,7 +168,7 @@ def fake_quantized(network: Network, plan: Plan) -> Iterator[nn.Module]:
         raise QuantizationError(
             "The module's `forward` is replaced already: leave the other block first."
         )
-    plain = module.forward
+    plain: Transform = module.forward
     both = network.plan | plan
 
     def forward(x: Tensor) -> Tensor:

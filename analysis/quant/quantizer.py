@@ -51,16 +51,21 @@ class Quantizer:
     def __call__(self, x: Tensor) -> Tensor:
         """Round ``x`` to the nearest representable value, staying in floating point.
 
-        Per tensor this is torch's fused operator, which multiplies by 1/scale: at exact ties it may
-        differ from ``values(codes(x))`` by one step. NaN stays NaN. See Jacob et al. (2018),
+        NaN stays NaN. Where a gradient is asked for, a per-tensor quantizer passes it straight
+        through inside the range; torch's operator for that multiplies by 1/scale and may differ
+        from ``values(codes(x))`` by one step at exact ties. See Jacob et al. (2018),
         arXiv:1712.05877.
         """
-        # The fused operator would turn NaN into a level; a sum finds it in one pass.
-        if self.axis is None and x.dtype == torch.float32 and not bool(x.detach().sum().isnan()):
+        if self.axis is not None or x.dtype != torch.float32:
+            return self.values(self.codes(x))
+        scale, zero_point = float(self.scale), int(self.zero_point)
+        if torch.is_grad_enabled() and x.requires_grad and not bool(x.detach().sum().isnan()):
             return torch.fake_quantize_per_tensor_affine(
-                x, float(self.scale), int(self.zero_point), self.qmin, self.qmax
+                x, scale, zero_point, self.qmin, self.qmax
             )
-        return self.values(self.codes(x))
+        # Clamping to shifted limits spares two passes; whole numbers this small are exact.
+        codes = torch.div(x, scale).round_().clamp_(self.qmin - zero_point, self.qmax - zero_point)
+        return codes.mul_(scale)
 
     def _shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scale, zero_point = self.scale.to(x), self.zero_point.to(x)

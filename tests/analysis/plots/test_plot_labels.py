@@ -85,9 +85,9 @@ def test_a_scale_of_one_value_has_one_tick():
     assert scale_ticks(2.0, 2.0, False) == [2.0]
 
 
-def test_wide_means_positive_and_more_than_a_hundredfold():
-    assert is_wide(np.array([1.0, 101.0, np.nan]))
-    assert not is_wide(np.array([1.0, 99.0]))
+def test_wide_means_positive_and_more_than_twentyfold():
+    assert is_wide(np.array([1.0, 21.0, np.nan]))
+    assert not is_wide(np.array([1.0, 19.0]))
     assert not is_wide(np.array([0.0, 1000.0]))
     assert not is_wide(np.array([np.nan]))
 

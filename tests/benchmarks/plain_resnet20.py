@@ -1,0 +1,74 @@
+"""ResNet-20 folded by hand and cut by hand: what no implementation can avoid computing."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from tests.reference.cifar_resnet20 import Block, CifarResNet20
+
+
+def folded(model: CifarResNet20) -> CifarResNet20:
+    """Fold every BatchNorm with torch's own helper; the BatchNorms become identities."""
+    for module in [model, *(m for m in model.modules() if isinstance(m, Block))]:
+        for number in ("1", "2"):
+            if hasattr(module, f"bn{number}"):
+                conv, norm = getattr(module, f"conv{number}"), getattr(module, f"bn{number}")
+                setattr(module, f"conv{number}", fuse_conv_bn_eval(conv, norm))
+                setattr(module, f"bn{number}", nn.Identity())
+    return model.requires_grad_(False)
+
+
+def backward_to_activations(model: CifarResNet20, x: Tensor, classes: int) -> None:
+    """One forward pass and one backward pass per class, to every convolution's output."""
+    outputs: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        output = output if output.requires_grad else output.requires_grad_()
+        outputs.append(output)
+        return output
+
+    hooks = [
+        m.register_forward_hook(keep)
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d | nn.Linear)
+    ]
+    try:
+        logits = model(x)
+        for c in range(classes):
+            torch.autograd.grad(logits[:, c].sum(), outputs, retain_graph=c < classes - 1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def suffixes(model: CifarResNet20, x: Tensor) -> list[Callable[[], Tensor]]:
+    """For each layer in order, the forward pass from that layer's own input to the logits."""
+    blocks = [*model.layer1, *model.layer2, *model.layer3]
+
+    def rest(h: Tensor, first: int) -> Tensor:
+        for block in blocks[first:]:
+            h = block(h)
+        return model.linear(torch.mean(h, dim=(2, 3)))
+
+    def shortcut(block: Block, h: Tensor) -> Tensor:
+        if not block.padding:
+            return h
+        pad = (0, 0, 0, 0, block.padding, block.padding)
+        return F.pad(h[:, :, :: block.stride, :: block.stride], pad)
+
+    def second(block: Block, number: int, middle: Tensor, skip: Tensor) -> Tensor:
+        return rest(F.relu(block.conv2(middle) + skip), number + 1)
+
+    h = F.relu(model.conv1(x))
+    found: list[Callable[[], Tensor]] = [lambda: rest(F.relu(model.conv1(x)), 0)]
+    for number, block in enumerate(blocks):
+        middle, skip = F.relu(block.conv1(h)), shortcut(block, h)
+        found.append(lambda h=h, n=number: rest(h, n))
+        found.append(lambda b=block, n=number, m=middle, s=skip: second(b, n, m, s))
+        h = block(h)
+    pooled = torch.mean(h, dim=(2, 3))
+    found.append(lambda: model.linear(pooled))
+    return found

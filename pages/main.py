@@ -1,0 +1,39 @@
+"""Navigation and what every page shares: the study, the selected layer, the job status."""
+
+import streamlit as st
+
+from pages.ui import session, sidebar
+
+st.set_page_config(page_title="Bitlens", page_icon=":material/equalizer:", layout="wide")
+
+# Group -> (file, title, icon); the file's name is the page's path in the link.
+_MENU = {
+    "": (("overview", "Overview", "home"), ("data", "Study", "dataset")),
+    "Analyse": (("sensitivity", "Sensitivity", "monitoring"),),
+    "Decide": (
+        ("assignment", "Bit assignment", "equalizer"),
+        ("quantization", "Quantization", "compress"),
+        ("comparison", "Comparison", "compare_arrows"),
+    ),
+    "Take away": (("export", "Export", "ios_share"), ("jobs", "Jobs and store", "work_history")),
+}
+
+PAGES = {
+    group: [
+        st.Page(
+            f"{name}.py",
+            title=title,
+            icon=f":material/{icon}:",
+            url_path=None if name == "overview" else name,
+            default=name == "overview",
+        )
+        for name, title, icon in entries
+    ]
+    for group, entries in _MENU.items()
+}
+for group, entries in _MENU.items():
+    session.PAGES.update(zip((name for name, _, _ in entries), PAGES[group], strict=True))
+page = st.navigation(PAGES)
+st.html("<style>.stMainBlockContainer{padding-top:3.5rem;max-width:1320px}</style>")
+sidebar.draw()
+page.run()

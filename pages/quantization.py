@@ -1,0 +1,43 @@
+"""Quantize as allocated, and measure what is left."""
+
+import streamlit as st
+
+from analysis.ptq import PTQ_METHODS
+from pages.ui import allocations, forms, measured, resources, shell, work
+from pages.ui.allocations import DRAFT, FILE, SAVED, UNIFORM
+
+page = shell.open_page(
+    "Quantization", "What does the network measure when it is quantized like this?"
+)
+left, right = st.columns([3, 2], gap="large")
+with left:
+    chosen = allocations.choose(page, "quantize", (DRAFT, UNIFORM, SAVED, FILE))
+with right:
+    method = st.selectbox(
+        "Method",
+        PTQ_METHODS.names(),
+        format_func=lambda n: PTQ_METHODS[n].title,
+        key="quantize-method",
+    )
+    forms.about(PTQ_METHODS[method])
+    with st.expander("Options", icon=":material/tune:"):
+        options = forms.edit(PTQ_METHODS[method].options, key=f"quantize-options-{method}")
+        settings = forms.quantizer_settings("quantize")
+if chosen is None:
+    st.stop()
+
+with left:
+    step = measured.named_step(page, chosen, method, options, settings)
+measured.forecast(page, chosen.allocation)
+found = step.stored(resources.store())
+if found is None:
+    measured.warn_if_taken(step)
+    work.obtain(step, "Quantize and measure", measured.estimate(page, method))
+else:
+    job = work.latest(step.key)
+    measured.result(page, found, job.notes if job else ())
+    measured.listing(step)
+    measured.quantizers(found.ranges)
+    shell.link("comparison", "Compare it with the others")
+shell.command(step.command)
+allocations.download(page, chosen, "quantize")

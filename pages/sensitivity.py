@@ -1,0 +1,61 @@
+"""Which layers and which samples hurt."""
+
+import streamlit as st
+
+from analysis import workflow
+from analysis.plots.heatmap import attention_heatmap
+from analysis.plots.ranking import ranking
+from analysis.sensitivity import METRICS
+from pages.ui import charts, forms, resources, session, shell, work
+
+page = shell.open_page(
+    "Sensitivity", "Which layers hurt when they are quantized, and on which samples?"
+)
+left, right = st.columns([2, 1])
+with left:
+    name = st.selectbox(
+        "Metric", METRICS.names(), format_func=lambda n: METRICS[n].title, key="metric"
+    )
+    forms.about(METRICS[name])
+with right, st.popover("Options", icon=":material/tune:", width="stretch"):
+    candidates = forms.candidates("score-candidates")
+    options = forms.edit(METRICS[name].options, key=f"options-{name}")
+    settings = forms.quantizer_settings("score")
+
+step = workflow.score(
+    resources.workspace(),
+    page.study,
+    name,
+    options=options,
+    candidates=candidates,
+    settings=settings,
+)
+scores = work.obtain(step, "Score the layers", charts.score_estimate(page, METRICS[name]))
+if scores is None:
+    shell.command(step.command)
+    st.stop()
+
+for note in scores.notes:
+    st.info(note, icon=":material/info:")
+candidate = None
+if scores.candidates:
+    texts = [c.text for c in scores.candidates]
+    chosen = st.segmented_control("Quantized to", texts, default=texts[0], key="score-candidate")
+    candidate = scores.candidates[texts.index(chosen or texts[0])]
+by_score = st.toggle("Sort by score", key="score-sorted", help="Otherwise in network order")
+charts.draw(
+    ranking(
+        scores,
+        candidate,
+        session.layer() or None,
+        order="score" if by_score else "network",
+        table=page.table,
+    ),
+    key="ranking",
+)
+if scores.per_sample is not None:
+    st.subheader("Layer by sample", anchor=False)
+    charts.draw(attention_heatmap(scores), key="heatmap")
+    charts.hardest_samples(page, scores)
+charts.provenance(scores)
+shell.command(step.command)

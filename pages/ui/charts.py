@@ -1,0 +1,69 @@
+"""What the sensitivity page shows around its figures."""
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from analysis.plots.theme import alt_text
+from analysis.records import ScoreTable
+from analysis.registry import Method
+from pages.ui import resources, session
+from pages.ui.shell import Page
+
+_SHOWN = 12
+
+
+def draw(figure: go.Figure, key: str) -> None:
+    """Draw a figure with its alternative text and without the toolbar."""
+    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt_text(figure))
+
+
+def score_estimate(page: Page, method: Method) -> str:  # type: ignore[type-arg]
+    """Say what scoring will cost before it starts."""
+    classes, layers = page.study.model.num_classes, len(page.table.layers)
+    work = (
+        f"{classes} backward passes per batch"
+        if "backward" in method.needs
+        else f"{layers} layers, forward passes only"
+    )
+    return f"{page.study.calibration.n:,} calibration samples, {work}; seconds for the demo"
+
+
+def hardest_samples(page: Page, scores: ScoreTable) -> None:
+    """Show the calibration samples with the largest scores, over all layers or the selected one."""
+    assert scores.per_sample is not None
+    layer = session.layer()
+    if layer in scores.layers:
+        column = scores.per_sample[:, scores.layers.index(layer)]
+        where = f"in `{layer}`"
+    else:
+        # Layers differ by orders of magnitude: each counts relative to its own mean.
+        means = np.maximum(np.abs(scores.per_sample).mean(0), 1e-300)
+        column = (scores.per_sample / means).mean(1)
+        where = "over all layers, each relative to its mean"
+    order = np.argsort(-column)[:_SHOWN]
+    st.subheader("Most sensitive samples", anchor=False)
+    st.markdown(f"Largest scores {where}. Select a layer in the sidebar to rank by it.")
+    data = resources.workspace().live(page.study).calibration
+    for place, cell in zip(order, st.columns(len(order)), strict=True):
+        label = "" if data.labels is None else str(data.labels[place])
+        if label and data.class_names:
+            label = data.class_names[int(label)]
+        cell.image(
+            data.thumbnail(int(place)),
+            width="stretch",
+            caption=f"#{place} · {label} · {column[place]:.3g}",
+        )
+
+
+def provenance(scores: ScoreTable) -> None:
+    """Say where the numbers come from."""
+    passes = f"{scores.forward_passes:,} forward and {scores.backward_passes:,} backward passes"
+    exact = "exact" if scores.exact else "estimated from random signs"
+    st.markdown(
+        f":gray[{scores.title}, {exact}, {scores.protocol}, n = {scores.n:,} calibration samples, "
+        f"seed {scores.seed}, {passes}, {scores.seconds:.1f} s, calibration set "
+        f"{scores.calibration[:8]}.]"
+    )
+    for skipped in scores.skipped:
+        st.warning(f"`{skipped.name}` has no score: {skipped.reason}")

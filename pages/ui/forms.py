@@ -1,0 +1,96 @@
+"""Forms generated from options records: a page knows no method's options by name."""
+
+from typing import TypeVar
+
+import streamlit as st
+
+from analysis.options import Options, OptionSpec, build, describe
+from analysis.records import Candidate, QuantSettings
+from analysis.registry import Method
+
+T = TypeVar("T", bound=Options)
+
+
+def edit(options: type[T], key: str) -> T:
+    """Draw one widget per declared option and return the record."""
+    values = {spec.name: _widget(spec, f"{key}-{spec.name}") for spec in describe(options)}
+    return build(options, values)
+
+
+def _widget(spec: OptionSpec, key: str) -> object:
+    label = spec.name.replace("_", " ").capitalize()
+    if spec.type is bool:
+        return st.checkbox(label, bool(spec.default), key=key, help=spec.help)
+    if spec.choices is not None:
+        index = spec.choices.index(str(spec.default))
+        return st.selectbox(label, spec.choices, index, key=key, help=spec.help)
+    if spec.type is str:
+        return st.text_input(label, str(spec.default), key=key, help=spec.help)
+    low, high = spec.low, spec.high
+    if spec.type is int:
+        return st.number_input(
+            label,
+            None if low is None else int(low),
+            None if high is None else int(high),
+            int(spec.default),
+            key=key,
+            help=spec.help,
+        )
+    return st.number_input(label, low, high, float(spec.default), key=key, help=spec.help)
+
+
+def about(method: Method) -> None:  # type: ignore[type-arg]
+    """Say in one line what a method answers, what it needs and where it comes from."""
+    needs = f" Needs {', '.join(method.needs)}." if method.needs else ""
+    source = f" {method.reference}." if method.reference else ""
+    st.markdown(f"*{method.answers}*{needs}{source}")
+
+
+def candidates(key: str) -> tuple[Candidate, ...]:
+    """Draw the choice of candidates: weight and activation formats, every combination."""
+    from analysis.quant.formats import FORMATS
+
+    names = list(FORMATS)
+    weights = st.multiselect(
+        "Weight formats", names, ["int2", "int3", "int4", "int6", "int8"], key=f"{key}-weight"
+    )
+    activations = st.multiselect("Activation formats", names, ["int8"], key=f"{key}-activation")
+    return tuple(Candidate(w, a) for w in sorted(weights, key=names.index) for a in activations)
+
+
+def quantizer_settings(key: str) -> QuantSettings:
+    """Draw the settings that turn formats into quantizers."""
+    from analysis.quant.ranges import RANGE_ESTIMATORS
+
+    names = RANGE_ESTIMATORS.names()
+    default = QuantSettings()
+
+    def title(name: str) -> str:
+        return RANGE_ESTIMATORS[name].title
+
+    scope = st.selectbox(
+        "Activation scope",
+        ("tensor", "layer_input"),
+        key=f"{key}-scope",
+        format_func=lambda s: {
+            "tensor": "tensor: every reader sees quantized values",
+            "layer_input": "layer input: only the layer does",
+        }[s],
+    )
+    weight = st.selectbox(
+        "Weight ranges", names, names.index(default.weight_range), title, key=f"{key}-weight"
+    )
+    activation = st.selectbox(
+        "Activation ranges",
+        names,
+        names.index(default.activation_range),
+        title,
+        key=f"{key}-activation",
+    )
+    per_channel = st.checkbox("One weight scale per output channel", True, key=f"{key}-channel")
+    return QuantSettings(
+        scope=scope,
+        weight_range=weight,
+        activation_range=activation,
+        per_channel=per_channel,
+    )

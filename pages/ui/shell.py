@@ -1,0 +1,75 @@
+"""The frame of a page: title, question, guards, empty states, the equal command line."""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+import streamlit as st
+
+from analysis.records import LayerTable, Study
+from pages.ui import resources, session
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a guarded page works on."""
+
+    study: Study
+    table: LayerTable
+
+
+def header(title: str, question: str) -> None:
+    """Draw the title and the question that the page answers."""
+    st.title(title, anchor=False)
+    st.markdown(question)
+
+
+def open_page(title: str, question: str) -> Page:
+    """Draw the header of a page that needs a study; without one say what to do, and stop."""
+    header(title, question)
+    study = session.study()
+    if study is None:
+        empty(
+            "No study is open yet.",
+            "A study is a model with calibration and evaluation data. The embedded demo opens in "
+            "about 3 seconds and needs no network.",
+            "overview",
+            "Open the demo on the overview",
+        )
+    table = session.table(study)
+    if table is None:
+        empty(
+            f"The layers of `{study.spec.name}` are not in the store any more.",
+            "Opening the study again brings them back, in seconds for a small model.",
+            "data",
+            "Open it again",
+        )
+    for note in study.notes:
+        st.warning(note, icon=":material/warning:")
+    return Page(study, table)
+
+
+def empty(what: str, remedy: str, page: str, label: str) -> NoReturn:
+    """Say what is missing and where to get it, then stop the page."""
+    with st.container(border=True):
+        st.markdown(f"**{what}**")
+        st.markdown(remedy)
+        link(page, label)
+    st.stop()
+    raise RuntimeError("st.stop() returned")
+
+
+def link(page: str, label: str) -> None:
+    """Link to another page by its url path."""
+    if page in session.PAGES:
+        st.page_link(session.PAGES[page], label=label, icon=":material/arrow_forward:")
+
+
+def command(line: str) -> None:
+    """Show the equal command line, ready to copy."""
+    with st.expander("The same on the command line", icon=":material/terminal:"):
+        st.code(line, language="bash", wrap_lines=True)
+
+
+def store_path() -> str:
+    """Return where results are kept, for the person who operates the server."""
+    return resources.store().root.name

@@ -1,0 +1,53 @@
+"""The sidebar of every page: study, selected layer, what runs."""
+
+import streamlit as st
+
+from pages.ui import resources, session
+from pages.ui.session import Key
+
+
+def draw() -> None:
+    """Draw the sidebar; its widgets own the parts of the link that survive page changes."""
+    studies = session.studies()
+    pending = st.session_state.pop(Key.OPEN_NEXT, None)
+    if pending in studies:
+        st.session_state[Key.STUDY] = pending
+    with st.sidebar:
+        if studies:
+            asked = st.query_params.get(Key.STUDY)
+            if asked and asked not in studies:
+                st.warning(f"There is no study `{asked}` here; another one is shown.")
+            st.selectbox("Study", list(studies), key=Key.STUDY, bind="query-params")
+            current = session.study()
+            if current is not None:
+                table = session.table(current)
+                if table is not None:
+                    st.selectbox(
+                        "Layer",
+                        ["", *table.names],
+                        key=Key.LAYER,
+                        bind="query-params",
+                        format_func=lambda name: name or "none selected",
+                        help="Shared by all pages and kept in the link.",
+                    )
+        else:
+            st.markdown("No study yet: open the demo on the overview.")
+        _jobs()
+
+
+def _jobs() -> None:
+    active = any(job.active for job in resources.jobs().jobs())
+    st.fragment(_status, run_every=1.0 if active else None)()
+
+
+def _status() -> None:
+    running = [job for job in resources.jobs().jobs() if job.active]
+    if not running:
+        st.markdown(":material/check_circle: No job is running.")
+        if st.session_state.pop("jobs_were_active", False):
+            st.rerun()
+        return
+    st.session_state["jobs_were_active"] = True
+    job = running[-1]
+    more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+    st.progress(job.fraction, text=f"{job.title}{more}")

@@ -1,0 +1,44 @@
+"""Numbers as a person reads them, always with unit, n and interval."""
+
+from analysis.records import Costs, Evaluation, Paired
+
+
+def accuracy(measured: Evaluation) -> str:
+    """Return the top-1 accuracy with its 95 % interval and n."""
+    if not measured.labelled:
+        return "no labels"
+    return (
+        f"{measured.top1:.2%} ({100 * measured.low:.1f}-{100 * measured.high:.1f}, "
+        f"n = {measured.n:,})"
+    )
+
+
+def difference(paired: Paired) -> str:
+    """Say a paired accuracy difference, and whether it stands out of the noise."""
+    points = f"{100 * paired.difference:+.2f} points"
+    interval = f"{100 * paired.low:+.1f} to {100 * paired.high:+.1f}"
+    verdict = "outside the noise" if significant(paired) else "inside the noise"
+    return f"{points} ({interval}), {verdict}"
+
+
+def significant(paired: Paired) -> bool:
+    """Tell whether the 95 % interval of the difference leaves out zero."""
+    return paired.low > 0 or paired.high < 0
+
+
+def count(value: float) -> str:
+    """Return a large number with a unit prefix: 269 k, 40.8 M, 1.62 G."""
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def size(costs: Costs) -> str:
+    """Return the size in MiB, its share of 8 bits and the compression."""
+    return f"{costs.size_ratio:.1%} of w8a8 · {costs.compression:.1f}× below float"
+
+
+def seconds(value: float) -> str:
+    """Return a duration."""
+    return f"{value:.1f} s" if value < 60 else f"{value / 60:.1f} min"

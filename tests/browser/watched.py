@@ -1,0 +1,94 @@
+"""A browser tab that remembers what went wrong in it, and how to wait for what a page says."""
+
+from dataclasses import dataclass, field
+
+from playwright.sync_api import Locator, Page, WebSocket, expect
+
+WAIT_MS = 90_000
+
+
+@dataclass
+class Tab:
+    """A tab with its console errors, page errors and the sizes of websocket frames in bytes."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    clicks: int = 0
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(WAIT_MS)
+        self.page.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type == "error" else None,
+        )
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("websocket", self._watch)
+
+    def open(self, url: str, heading: str) -> None:
+        """Go to a link and wait until the page of this heading has been drawn to its end."""
+        self.page.goto(url)
+        self.at(heading)
+
+    def at(self, heading: str) -> None:
+        """Wait until the page of this heading has been drawn to its end."""
+        title = self.page.get_by_role("heading", name=heading, level=1, exact=True)
+        expect(title).to_be_visible(timeout=WAIT_MS)
+        self.settled()
+
+    def settled(self) -> None:
+        """Wait until the script has ended and nothing stale or unfinished is shown."""
+        idle = self.page.locator('[data-test-script-state="notRunning"]')
+        expect(idle).to_be_visible(timeout=WAIT_MS)
+        for unfinished in ('[data-stale="true"]', '[data-testid="stSkeleton"]'):
+            expect(self.main.locator(unfinished)).to_have_count(0, timeout=WAIT_MS)
+
+    def says(self, text: str) -> None:
+        """Wait until the page shows a text."""
+        expect(self.main.get_by_text(text).first).to_be_visible(timeout=WAIT_MS)
+
+    def click(self, target: Locator) -> None:
+        """Click as a person does, and count it."""
+        target.click()
+        self.clicks += 1
+
+    def button(self, name: str) -> Locator:
+        """Return the first button of the page with this name."""
+        return self.main.get_by_role("button", name=name, exact=True).first
+
+    def menu(self, title: str) -> Locator:
+        """Return the entry of the navigation with this title."""
+        return self.page.get_by_test_id("stSidebarNavLink").filter(has_text=title)
+
+    def shown_menu(self) -> list[str]:
+        """Return the titles of the navigation."""
+        entries = self.page.get_by_test_id("stSidebarNavLink")
+        expect(entries.first).to_be_visible(timeout=WAIT_MS)
+        return [text.splitlines()[-1].strip() for text in entries.all_inner_texts()]
+
+    def selected(self, label: str) -> str:
+        """Return what a selectbox of the sidebar shows."""
+        box = self.sidebar.get_by_role("combobox", name=label)
+        expect(box).to_be_visible(timeout=WAIT_MS)
+        return box.input_value()
+
+    @property
+    def main(self) -> Locator:
+        """The page without sidebar and frame."""
+        return self.page.get_by_test_id("stMain")
+
+    @property
+    def sidebar(self) -> Locator:
+        """The sidebar."""
+        return self.page.get_by_test_id("stSidebar")
+
+    @property
+    def body(self) -> str:
+        """All text that is shown."""
+        return self.page.locator("body").inner_text()
+
+    def _watch(self, socket: WebSocket) -> None:
+        def received(payload: str | bytes) -> None:
+            self.frames.append(len(payload))
+
+        socket.on("framereceived", received)

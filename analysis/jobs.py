@@ -18,6 +18,7 @@ from analysis.errors import AnalysisError, UnknownNameError
 from analysis.events import Events, Finished, Note, Progress, Report, Started
 from analysis.journal import Job as Job
 from analysis.journal import read_journal, write_journal
+from cache.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class JobManager:
         id, make_events = taken
         try:
             finished = self._drive(id, make_events)
-        except AnalysisError as error:
+        except (AnalysisError, StoreError) as error:
             self._end(id, state="failed", error=str(error) or type(error).__name__)
         except BaseException as error:  # a worker outlives whatever a step raises
             logger.exception("job %s failed", id)

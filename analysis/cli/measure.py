@@ -5,13 +5,13 @@ from typing import Any
 
 from analysis import workflow
 from analysis.cli.choice import costs_text
-from analysis.cli.known import known
 from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import accuracy, show, table, to_json, write
 from analysis.cli.parser import Call
 from analysis.cli.session import opened, settings
 from analysis.errors import AnalysisError
 from analysis.export import EXPORTERS, Exported, ExportTask
+from analysis.known import known
 from analysis.ptq import PTQ_METHODS
 from analysis.quantized_files import evaluate_file, quantized_file
 from analysis.records import Configuration, Evaluation

@@ -60,9 +60,7 @@ class Quantizer:
             return self.values(self.codes(x))
         scale, zero_point = float(self.scale), int(self.zero_point)
         if torch.is_grad_enabled() and x.requires_grad and not bool(x.detach().sum().isnan()):
-            return torch.fake_quantize_per_tensor_affine(
-                x, scale, zero_point, self.qmin, self.qmax
-            )
+            return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.qmin, self.qmax)
         # Clamping to shifted limits spares two passes; whole numbers this small are exact.
         codes = torch.div(x, scale).round_().clamp_(self.qmin - zero_point, self.qmax - zero_point)
         return codes.mul_(scale)

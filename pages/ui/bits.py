@@ -155,6 +155,9 @@ def readout(shown: Readout) -> None:
         _measured(None if measured is None else measured.measured)
     with second[2]:
         _budget(shown)
+    paired = None if measured is None else measured.measured.versus_float
+    if paired is not None and measured is not None and measured.measured.labelled:
+        st.markdown(f"Measured against float, same samples: **{words.difference(paired)}**.")
 
 
 def _measured(measured: Evaluation | None) -> None:
@@ -168,9 +171,7 @@ def _measured(measured: Evaluation | None) -> None:
         )
         return
     interval = f"95 %: {100 * measured.low:.1f}-{100 * measured.high:.1f}, n = {measured.n:,}"
-    paired = measured.versus_float
-    versus = f" · vs float {words.difference(paired)}" if paired else ""
-    _card("Measured accuracy", f"{measured.top1:.2%}", interval + versus)
+    _card("Measured accuracy", f"{measured.top1:.2%}", interval)
 
 
 def _budget(shown: Readout) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from analysis.cli.known import known
 from analysis.commands import changed_options, command_line
 from analysis.errors import AnalysisError
 from analysis.export import Exported, ExportTask
 from analysis.export.task import Exporter
+from analysis.known import known
 from analysis.options import Options
 from analysis.registry import Method
 from pages.ui import resources

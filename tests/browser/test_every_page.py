@@ -49,5 +49,6 @@ def test_a_page_is_complete_without_errors_and_without_large_messages(
     assert "Traceback" not in tab.body
     assert tab.main.get_by_test_id("stException").count() == 0
     assert not tab.errors
+    assert not tab.outside
     assert tab.frames
     assert max(tab.frames) < MAX_FRAME

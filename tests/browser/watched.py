@@ -2,27 +2,33 @@
 
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Locator, Page, WebSocket, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
 
 WAIT_MS = 90_000
+HOME = "http://127.0.0.1:"
+# Streamlit's page asks for these beside a deep link first, then at the root of the server.
+PROBES = ("/_stcore/health", "/_stcore/host-config")
 
 
 @dataclass
 class Tab:
-    """A tab with its console errors, page errors and the sizes of websocket frames in bytes."""
+    """A tab that remembers what went wrong in it.
+
+    ``errors`` are those of the console and of scripts, ``outside`` the requests that left the
+    machine, ``frames`` the sizes of received websocket frames in bytes.
+    """
 
     page: Page
     errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     clicks: int = 0
 
     def __post_init__(self) -> None:
         self.page.set_default_timeout(WAIT_MS)
-        self.page.on(
-            "console",
-            lambda message: self.errors.append(message.text) if message.type == "error" else None,
-        )
+        self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._ask)
         self.page.on("websocket", self._watch)
 
     def open(self, url: str, heading: str) -> None:
@@ -86,6 +92,15 @@ class Tab:
     def body(self) -> str:
         """All text that is shown."""
         return self.page.locator("body").inner_text()
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        where = message.location["url"]
+        if message.type == "error" and where.startswith(HOME) and not where.endswith(PROBES):
+            self.errors.append(f"{message.text} {where}")
+
+    def _ask(self, request: Request) -> None:
+        if request.url.startswith("http") and not request.url.startswith(HOME):
+            self.outside.append(request.url)
 
     def _watch(self, socket: WebSocket) -> None:
         def received(payload: str | bytes) -> None:

@@ -6,6 +6,7 @@ import pytest
 from analysis.errors import AnalysisError, DataError, UnknownNameError
 from analysis.events import Events, Finished, Note, Progress, Started
 from analysis.jobs import KEPT_JOBS, KEPT_RESULTS, Job, JobManager
+from cache.errors import StoreError
 from tests.analysis.jobs.steps import PATIENCE, Clock, Gate, Make, failing, quick, run, submit
 
 
@@ -201,6 +202,11 @@ def test_a_step_that_cannot_begin_fails_its_job(make: Make) -> None:
         raise AnalysisError("There must be a study, got none.")
 
     assert run(make(), make_events).error == "There must be a study, got none."
+
+
+def test_a_full_disk_is_told_as_the_store_tells_it(make: Make) -> None:
+    text = "The store must have free space, the disk is full."
+    assert run(make(), failing(StoreError(text))).error == text
 
 
 def test_a_step_without_a_result_fails(make: Make) -> None:

@@ -24,15 +24,16 @@ draft = session.draft(page.study, page.table)
 cards = st.container()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    metric = st.selectbox(
-        "Scores",
-        list(stored),
-        format_func=lambda n: METRICS[n].title,
-        key="assign-metric",
-        placeholder="none yet",
-        width=260,
-    )
-    scores = stored[metric] if metric else None
+    scores = None
+    if stored:  # a widget drawn without options would hold on to having chosen none
+        metric = st.selectbox(
+            "Scores",
+            list(stored),
+            format_func=lambda n: METRICS[n].title,
+            key="assign-metric",
+            width=260,
+        )
+        scores = stored[metric]
     with st.popover("Solve for a budget", icon=":material/bolt:", disabled=scores is None):
         if scores is not None:
             pinned = bool(st.session_state.get("pin-first-last", True))

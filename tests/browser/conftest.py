@@ -29,7 +29,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 # Calibration samples of studies whose scores take seconds, and minutes.
-SOME, MANY = 1500, 12_000
+SOME, MANY = 600, 12_000
 LONG = {"cancelled": SOME, "left alone": SOME, "interrupted": MANY}
 
 

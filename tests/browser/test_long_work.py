@@ -53,7 +53,7 @@ def test_a_cancelled_job_is_shown_as_cancelled_and_goes_on_where_it_was(
     tab.says("samples")
     tab.says(SCORED)
     print(f"the rest took {time.monotonic() - begin:.1f} s")
-    assert "n = 1,500" in tab.body
+    assert "n = 600" in tab.body
 
 
 def test_closing_the_tab_stops_nothing_and_every_session_sees_the_job(

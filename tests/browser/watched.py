@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
 
-WAIT_MS = 90_000
+WAIT_MS = 30_000
 HOME = "http://127.0.0.1:"
 # Streamlit's page asks for these beside a deep link first, then at the root of the server.
 PROBES = ("/_stcore/health", "/_stcore/host-config")

@@ -58,6 +58,18 @@ def test_without_scores_bits_can_be_edited_and_scoring_is_offered(demo_study: St
     assert cards(at)["Average weight bits"] == "8.00"
 
 
+def test_scores_that_arrive_while_the_page_is_open_are_used(demo_study: Study) -> None:
+    at = assignment()
+    button(at, "Score the layers").click().run()
+    job = resources.jobs().jobs()[0]
+    assert resources.jobs().wait(job.id, timeout=120).state == "finished"
+    at.run()
+    assert not at.exception
+    assert cards(at)["Predicted loss increase"].endswith("nats")
+    button(at, "Solve").click().run()
+    assert "Budget: size ≤ 0.6" in cards(at)
+
+
 def test_an_edited_cell_changes_size_and_prediction(demo_study: Study, scores: ScoreTable) -> None:
     at = assignment()
     before = cards(at)

@@ -57,6 +57,7 @@ from analysis.workspace import (
     calibration_inputs,
     evaluation_inputs,
 )
+from cache.keys import digest
 
 DEFAULT_CANDIDATES = tuple(Candidate.parse(c) for c in ("w2a8", "w3a8", "w4a8", "w6a8", "w8a8"))
 BATCH = 128
@@ -446,7 +447,7 @@ def quantize(
 
 
 def summary(allocation: Allocation) -> str:
-    """Say an allocation in a few words: the candidate most layers take, or their mix."""
+    """Say an allocation in a few words: its one candidate, or the mix with a mark of its own."""
     counts: dict[str, int] = {}
     for candidate in allocation.candidates:
         counts[candidate.text] = counts.get(candidate.text, 0) + 1
@@ -455,7 +456,10 @@ def summary(allocation: Allocation) -> str:
         return f"uniform {ordered[0][0]}"
     if len(ordered) == 2 and ordered[1][0] == "w8a8" and ordered[1][1] <= 2:
         return f"uniform {ordered[0][0]}, ends w8a8"
-    return "mixed " + " ".join(f"{n}×{text}" for text, n in ordered)
+    mix = " ".join(f"{n}×{text}" for text, n in ordered)
+    # Allocations of one mix differ in which layer has what.
+    mark = digest([[name, c.text] for name, c in allocation.as_dict().items()])[:4]
+    return f"mixed {mix} #{mark}"
 
 
 def measure(loaded: LoadedStudy, plan: Plan, reference: FloatOutputs) -> Work[Evaluation]:

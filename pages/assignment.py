@@ -8,7 +8,7 @@ from analysis.allocation_file import uniform_allocation
 from analysis.plots.bits import bit_strip
 from analysis.records import Candidate
 from analysis.sensitivity import METRICS
-from pages.ui import bits, charts, files, resources, session, shell, work
+from pages.ui import bits, charts, files, measured, resources, session, shell, work
 
 page = shell.open_page("Bit assignment", "What do I give up for this size?")
 store, space = resources.store(), resources.workspace()
@@ -56,16 +56,9 @@ with st.expander("Paste or copy this allocation as JSON", icon=":material/data_o
     files.exchange(page, draft)
 
 measure = workflow.quantize(space, page.study, draft)
+found, solution = measure.stored(store), bits.last_solution()
 with cards:
-    measured = measure.stored(store)
-    bits.readout(
-        bits.Readout(draft, bits.costs(page, draft), scores, measured, bits.last_solution())
-    )
-    if measured is None:
-        work.obtain(
-            measure,
-            "Quantize and measure",
-            f"about 1 s for the demo: {page.study.evaluation.n:,} samples through the quantized "
-            "network, rounded to nearest",
-        )
-shell.command(measure.command)
+    bits.readout(bits.Readout(draft, bits.costs(page, draft), scores, found, solution))
+    if found is None:
+        work.obtain(measure, "Quantize and measure", measured.estimate(page, "nearest"))
+shell.command(bits.solve_command(solution, draft), measure.command)

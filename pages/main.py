@@ -1,10 +1,14 @@
 """Navigation and what every page shares: the study, the selected layer, the job status."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.ui import session, sidebar
 
-st.set_page_config(page_title="Bitlens", page_icon=":material/equalizer:", layout="wide")
+# A file of our own: an icon by name would be fetched from the network.
+ICON = Path(__file__).parent / "ui" / "icon.png"
+st.set_page_config(page_title="Bitlens", page_icon=ICON, layout="wide")
 
 # Group -> (file, title, icon); the file's name is the page's path in the link.
 _MENU = {

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis import catalog
+from analysis.commands import command_line
 from analysis.demo_studies import DEMOS
 from pages.ui import opening, resources, session, shell, words
 
@@ -81,3 +82,4 @@ for title, done, text, page, label in rows:
         icon = ":material/check_circle:" if done else ":material/radio_button_unchecked:"
         st.markdown(f"{icon} **{title}** · {text}", width="stretch")
         shell.link(page, label)
+shell.command(command_line("study", study.spec))

@@ -244,8 +244,16 @@ def solve_form(page: Page, step: Step[ScoreTable], pin: bool) -> None:
         st.error(str(error), icon=":material/error:")
         return
     st.session_state[session.Key.SOLUTION] = work.key
+    st.session_state[session.Key.SOLVE_COMMAND] = f"{work.command} --out allocation.json"
     session.set_draft(page.study, solution.allocation, rebuild=True)
     st.rerun()
+
+
+def solve_command(solution: Solution | None, allocation: Allocation) -> str:
+    """Return the command that gives this allocation, empty if it was not solved for."""
+    if solution is None or solution.allocation != allocation:
+        return ""
+    return str(st.session_state.get(session.Key.SOLVE_COMMAND, ""))
 
 
 def last_solution() -> Solution | None:

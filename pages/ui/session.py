@@ -22,6 +22,7 @@ class Key:
     OPEN_NEXT = "study_to_select"
     DRAFT = "draft_of"
     SOLUTION = "solution"
+    SOLVE_COMMAND = "solve_command"
     VERSION = "draft_version"
 
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 import streamlit as st
 
 from analysis.records import LayerTable, Study
-from pages.ui import resources, session
+from pages.ui import session
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,7 @@ def link(page: str, label: str) -> None:
         st.page_link(session.PAGES[page], label=label, icon=":material/arrow_forward:")
 
 
-def command(line: str) -> None:
-    """Show the equal command line, ready to copy."""
+def command(*lines: str) -> None:
+    """Show the equal command lines, ready to copy; empty ones are left out."""
     with st.expander("The same on the command line", icon=":material/terminal:"):
-        st.code(line, language="bash", wrap_lines=True)
-
-
-def store_path() -> str:
-    """Return where results are kept, for the person who operates the server."""
-    return resources.store().root.name
+        st.code("\n".join(filter(None, lines)), language="bash", wrap_lines=True)

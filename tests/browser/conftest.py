@@ -10,9 +10,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from analysis import workflow
+from analysis.allocation_file import uniform_allocation
 from analysis.commands import DEMO
 from analysis.events import result
-from analysis.records import StudySpec
+from analysis.records import Candidate, StudySpec
 from analysis.workspace import Workspace
 from cache.store import Store
 from tests.browser.find_browser import find_browser
@@ -29,7 +30,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 # Calibration samples of studies whose scores take seconds, and minutes.
-SOME, MANY = 600, 12_000
+SOME, MANY = 600, 4_000
 LONG = {"cancelled": SOME, "left alone": SOME, "interrupted": MANY}
 
 
@@ -79,7 +80,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for metric in ("hessian_attention", "output_kl"):
         result(workflow.score(space, study, metric).events(store))
     for bits in ("w8a8", "w4a8", "w2a8"):
-        allocation = uniform(table, bits)
+        allocation = uniform_allocation(table, Candidate.parse(bits))
         result(workflow.quantize(space, study, allocation).events(store))
     for name, n in LONG.items():
         result(workflow.opening(space, long_study(folder, name, n)))
@@ -126,10 +127,3 @@ def long_study(folder: Path, name: str, n: int) -> StudySpec:
     np.savez(path, x=images)
     model = "demo:digits-mobilenet" if n == SOME else DEMO.model
     return replace(DEMO, name=f"Long: {name}", model=model, calibration=f"npz:{path}")
-
-
-def uniform(table, bits):  # type: ignore[no-untyped-def]
-    from analysis.allocation_file import uniform_allocation
-    from analysis.records import Candidate
-
-    return uniform_allocation(table, Candidate.parse(bits))

@@ -56,17 +56,17 @@ def test_a_link_to_an_unknown_study_says_so_and_shows_another(server: Server, ta
 
 
 def test_study_and_layer_survive_page_changes_and_a_reload(server: Server, tab: Tab) -> None:
-    tab.open(server.url("", study="Demo: digits-resnet"), "Bitlens")
+    tab.open(server.url("", study=NOT_FIRST), "Bitlens")
     tab.sidebar.get_by_role("combobox", name="Layer").click()
-    tab.page.get_by_role("option", name="layer2.0.conv1", exact=True).click()
+    tab.page.get_by_role("option", name="blocks.1.expand.0", exact=True).click()
     tab.settled()
-    for title in ("Sensitivity", "Bit assignment", "Comparison"):
+    for title in ("Sensitivity", "Bit assignment", "Study"):
         tab.menu(title).click()
         tab.at(title)
-        assert tab.selected("Layer") == "layer2.0.conv1"
-        assert tab.selected("Study") == "Demo: digits-resnet"
-        assert "layer=layer2.0.conv1" in tab.page.url
-        assert "study=Demo" in tab.page.url
+        assert tab.selected("Layer") == "blocks.1.expand.0"
+        assert tab.selected("Study") == NOT_FIRST
+        assert "layer=blocks.1.expand.0" in tab.page.url
+        assert "study=Long" in tab.page.url
     tab.page.reload()
-    tab.at("Comparison")
-    assert tab.selected("Layer") == "layer2.0.conv1"
+    tab.at("Study")
+    assert tab.selected("Layer") == "blocks.1.expand.0"

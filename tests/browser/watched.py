@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
 
-WAIT_MS = 30_000
+WAIT_MS = 90_000
 HOME = "http://127.0.0.1:"
 # Streamlit's page asks for these beside a deep link first, then at the root of the server.
 PROBES = ("/_stcore/health", "/_stcore/host-config")
@@ -49,9 +49,9 @@ class Tab:
         for unfinished in ('[data-stale="true"]', '[data-testid="stSkeleton"]'):
             expect(self.main.locator(unfinished)).to_have_count(0, timeout=WAIT_MS)
 
-    def says(self, text: str) -> None:
+    def says(self, text: str, timeout: float = WAIT_MS) -> None:
         """Wait until the page shows a text."""
-        expect(self.main.get_by_text(text).first).to_be_visible(timeout=WAIT_MS)
+        expect(self.main.get_by_text(text).first).to_be_visible(timeout=timeout)
 
     def click(self, target: Locator) -> None:
         """Click as a person does, and count it."""

@@ -20,6 +20,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from pages.ui import resources
 
+# A job gives up the interpreter at every torch call; with Python's 5 ms turns, sessions that draw
+# pages would each time keep it waiting far longer than the call takes.
+sys.setswitchinterval(5e-4)
+
 
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[None]:

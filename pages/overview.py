@@ -60,7 +60,7 @@ rows = [
         bool(scores := catalog.score_tables(resources.store(), study)),
         ", ".join(sorted({t.title for t in scores})) or "not scored yet: seconds for the demo",
         "sensitivity",
-        "Score the layers",
+        "See the scores" if scores else "Score the layers",
     ),
     (
         "Bit assignment",

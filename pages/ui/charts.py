@@ -49,10 +49,11 @@ def hardest_samples(page: Page, scores: ScoreTable) -> None:
         label = "" if data.labels is None else str(data.labels[place])
         if label and data.class_names:
             label = data.class_names[int(label)]
+        named = f"#{place} · {label}" if label else f"#{place}"
         cell.image(
             data.thumbnail(int(place)),
             width="stretch",
-            caption=f"#{place} · {label} · {column[place]:.3g}",
+            caption=f"{named}  \n{column[place]:.3g}",
         )
 
 

@@ -136,7 +136,7 @@ def _row(
         row["Measured"] = 100 * evaluation.top1
         row["Interval"] = f"{100 * evaluation.low:.1f}-{100 * evaluation.high:.1f}"
         row["Difference"] = 100 * paired.difference if paired else 0.0
-        row["Verdict"] = words.difference(paired).split(" points ", 1)[1] if paired else "reference"
+        row["Verdict"] = words.verdict(paired) if paired else "reference"
     row |= {
         "n": evaluation.n,
         "Size": costs.size_mib,
@@ -156,22 +156,29 @@ def _columns(scores: ScoreTable | None) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "Configuration": text(pinned=True),
-        "Size": number("Size (MiB)", format="%.4f", help="All parameters of the model"),
+        "Size": number(
+            "Size (MiB)", format="%.4f", width="small", help="All parameters of the model"
+        ),
         "Predicted": number(
-            f"predicted ({METRICS[scores.metric].title})" if scores else "predicted",
+            f"Predicted ({scores.unit})" if scores else "Predicted",
             format="%.3g",
-            help=f"Summed scores, {scores.unit}: a prediction, not measured" if scores else None,
+            width="small",
+            help=f"Summed scores of {METRICS[scores.metric].title}: a prediction, not measured"
+            if scores
+            else None,
         ),
         "Measured": number(
-            "Measured top-1 (%)", format="%.2f", help="Measured on the evaluation set"
+            "Measured (%)", format="%.2f", width="small", help="Top-1 on the evaluation set"
         ),
-        "Interval": text("95 % interval", help="Wilson interval of the measured accuracy, in %"),
+        "Interval": text(
+            "95 % interval", width="small", help="Wilson interval of the measured accuracy, in %"
+        ),
         "Difference": number(
-            "Versus float (points)", format="%+.2f", help="Paired difference, percentage points"
+            "Versus float", format="%+.2f", width="small", help="Paired difference in points"
         ),
         "Verdict": text(
-            "Its interval and verdict",
-            help="95 % interval of the paired difference; inside the noise if it holds 0",
+            "Verdict",
+            help="Inside the noise if the 95 % interval of the paired difference holds 0",
         ),
         "n": number(format="localized", help="Evaluation samples"),
         "Compression": number(format="%.1f×", help="Times smaller than float32"),

@@ -41,7 +41,7 @@ def write(
             ("measured accuracy", task.configuration),
         ):
             icon = ":material/check:" if there else ":material/remove:"
-            st.markdown(f"{icon} {what}{'' if there else ': none stored'}")
+            st.markdown(f"{icon} {what}{'' if there else ': none for this allocation'}")
     try:
         return exporter.function(task, options)
     except AnalysisError as error:

@@ -17,8 +17,12 @@ def difference(paired: Paired) -> str:
     """Say a paired accuracy difference, and whether it stands out of the noise."""
     points = f"{100 * paired.difference:+.2f} points"
     interval = f"{100 * paired.low:+.1f} to {100 * paired.high:+.1f}"
-    verdict = "outside the noise" if significant(paired) else "inside the noise"
-    return f"{points} ({interval}), {verdict}"
+    return f"{points} ({interval}), {verdict(paired)}"
+
+
+def verdict(paired: Paired) -> str:
+    """Say whether a difference stands out of the noise."""
+    return "outside the noise" if significant(paired) else "inside the noise"
 
 
 def significant(paired: Paired) -> bool:

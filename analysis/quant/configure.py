@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from analysis.errors import QuantizationError, UnknownNameError
@@ -63,7 +64,22 @@ def estimate_activation(
 def _interval(samples: Samples, levels: Levels, settings: QuantSettings, name: str) -> Interval:
     estimator = RANGE_ESTIMATORS[name]
     values = {"percent": settings.percentile} if name == "percentile" else {}
-    return estimator.function(samples, levels, build(estimator.options, values))
+    with _one_thread():
+        return estimator.function(samples, levels, build(estimator.options, values))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold torch to one thread while thousands of small operations run.
+
+    Waking a second thread for each costs more than it saves, on a busy machine far more.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def quantize_nearest(

@@ -156,25 +156,23 @@ def _columns(scores: ScoreTable | None) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "Configuration": text(pinned=True),
-        "Size": number(
-            "Size (MiB)", format="%.4f", width="small", help="All parameters of the model"
-        ),
+        "Size": number("Size (MiB)", format="%.4f", width=95, help="All parameters of the model"),
         "Predicted": number(
             f"Predicted ({scores.unit})" if scores else "Predicted",
             format="%.3g",
-            width="small",
+            width=125,
             help=f"Summed scores of {METRICS[scores.metric].title}: a prediction, not measured"
             if scores
             else None,
         ),
         "Measured": number(
-            "Measured (%)", format="%.2f", width="small", help="Top-1 on the evaluation set"
+            "Measured (%)", format="%.2f", width=115, help="Top-1 on the evaluation set"
         ),
         "Interval": text(
             "95 % interval", width="small", help="Wilson interval of the measured accuracy, in %"
         ),
         "Difference": number(
-            "Versus float", format="%+.2f", width="small", help="Paired difference in points"
+            "Versus float", format="%+.2f", width=105, help="Paired difference in points"
         ),
         "Verdict": text(
             "Verdict",

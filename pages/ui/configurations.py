@@ -169,7 +169,7 @@ def _columns(scores: ScoreTable | None) -> dict[str, Any]:
             "Measured (%)", format="%.2f", width=115, help="Top-1 on the evaluation set"
         ),
         "Interval": text(
-            "95 % interval", width="small", help="Wilson interval of the measured accuracy, in %"
+            "95 % interval", width=110, help="Wilson interval of the measured accuracy, in %"
         ),
         "Difference": number(
             "Versus float", format="%+.2f", width=105, help="Paired difference in points"

@@ -67,6 +67,8 @@ class Prefix:
             kept = self.outputs[slot]
             return kept.clone() if slot in mutated else kept
 
+        if isinstance(self.results[index], Tensor) and not trace.calls[index].in_place:
+            return value(0, self.results[index])
         positions = iter(range(len(tensors_in(self.results[index]))))
         result = _map_tensors(lambda t: value(next(positions), t), self.results[index])
         if trace.calls[index].in_place:
@@ -206,9 +208,9 @@ class _Replay(NumberedCalls):
         if matches and index < self.start:
             self.index += 1
             assert self.prefix is not None
-            return self.prefix.give(
-                self.trace, index, self.needed, self.mutated, flat_tensors(args, kwargs)
-            )
+            in_place = self.trace.calls[index].in_place
+            arguments = flat_tensors(args, kwargs) if in_place else []
+            return self.prefix.give(self.trace, index, self.needed, self.mutated, arguments)
         if matches and index in self.plan.skip:
             result = argument(args, kwargs, 0, "input")
         else:

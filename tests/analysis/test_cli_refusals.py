@@ -313,6 +313,6 @@ def test_a_fault_of_ours_is_not_hidden(lab, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("analysis.workflow.logits", broken)
+    monkeypatch.setattr("analysis.workflow.measuring.logits", broken)
     with pytest.raises(ZeroDivisionError):
         say("evaluate", *lab.study, "--no-cache")

@@ -1,0 +1,48 @@
+"""Everything that is stored, plotted or exported: frozen records with read-only arrays.
+
+Symbols in shapes: N samples, L layers, C candidates. No module and no tensor is ever inside a
+record. ``schema`` is raised when the fields of a record change meaning.
+"""
+
+from analysis.records.allocation import Allocation, Budget, BudgetUse, Costs, Solution
+from analysis.records.base import BoolArray, FloatArray, IntArray, Record
+from analysis.records.candidates import FLOAT, Candidate, QuantSettings
+from analysis.records.layers import ActivationTensor, Layer, LayerTable, Skipped
+from analysis.records.measurement import (
+    Configuration,
+    Evaluation,
+    FloatOutputs,
+    Paired,
+    TensorRange,
+)
+from analysis.records.scores import ScoreTable
+from analysis.records.study import DataRef, ModelRef, Study, StudySpec
+
+__all__ = [
+    "FLOAT",
+    "ActivationTensor",
+    "Allocation",
+    "BoolArray",
+    "Budget",
+    "BudgetUse",
+    "Candidate",
+    "Configuration",
+    "Costs",
+    "DataRef",
+    "Evaluation",
+    "FloatArray",
+    "FloatOutputs",
+    "IntArray",
+    "Layer",
+    "LayerTable",
+    "ModelRef",
+    "Paired",
+    "QuantSettings",
+    "Record",
+    "ScoreTable",
+    "Skipped",
+    "Solution",
+    "Study",
+    "StudySpec",
+    "TensorRange",
+]

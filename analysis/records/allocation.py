@@ -1,0 +1,86 @@
+"""Candidates chosen for every layer, what they cost and what limits them."""
+
+from dataclasses import dataclass
+
+from analysis.records.base import Record
+from analysis.records.candidates import Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget(Record):
+    """A resource and its limit.
+
+    ``size`` and ``bops`` are ratios to the same network with every layer at w8a8, ``size_mib`` is
+    in MiB (2^20 bytes), ``avg_bits`` in bits per quantizable weight.
+    """
+
+    resource: str
+    limit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetUse(Record):
+    """What an allocation uses of a budget, in the budget's own unit."""
+
+    resource: str
+    limit: float
+    used: float
+
+    @property
+    def slack(self) -> float:
+        """What is left of the budget."""
+        return self.limit - self.used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation(Record):
+    """A candidate for each layer, in the order of the layer table."""
+
+    layers: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+
+    def as_dict(self) -> dict[str, Candidate]:
+        """Candidates by layer name."""
+        return dict(zip(self.layers, self.candidates, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs(Record):
+    """What an allocation costs. ``size_mib`` counts every parameter of the model.
+
+    Weights count their format's bits, everything else (biases, skipped modules) 32.
+    ``bops`` = sum over layers of MACs x weight bits x activation bits, float counting 32.
+    ``size_ratio`` and ``bops_ratio`` are relative to every layer at w8a8.
+    """
+
+    size_mib: float
+    size_ratio: float
+    compression: float
+    bops: float
+    bops_ratio: float
+    avg_weight_bits: float
+    avg_activation_bits: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution(Record):
+    """An allocation with what is known about it.
+
+    ``objective`` and ``lower_bound`` are in the unit of the score table; ``gap`` is
+    (objective - lower_bound) relative to the objective. ``status`` is ``optimal`` (certified),
+    ``feasible`` (no certificate) or ``timeout`` (best found, bound honest).
+    """
+
+    allocation: Allocation
+    metric: str
+    unit: str
+    solver: str
+    objective: float
+    lower_bound: float | None
+    gap: float | None
+    status: str
+    budgets: tuple[BudgetUse, ...]
+    costs: Costs
+    seconds: float
+    notes: tuple[str, ...] = ()
+    schema: int = 1

@@ -1,0 +1,44 @@
+"""Sensitivity of layers and of samples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from analysis.records.base import FloatArray, Record
+from analysis.records.candidates import Candidate, QuantSettings
+from analysis.records.layers import Skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreTable(Record):
+    """Sensitivity of layers: finite, larger is worse, additive over layers, may be negative.
+
+    ``values`` has shape (L,), or (L, C) when the metric scores candidates; ``stderr``, of the same
+    shape, is the standard error of the mean over the ``n`` samples. ``per_sample`` has shape (N, L)
+    and its own unit; ``per_sample_stderr`` is the error of the estimator (None where ``exact``),
+    not of the sampling. ``protocol`` is ``isolated`` (only this layer is quantized) or
+    ``accumulated``.
+    """
+
+    metric: str
+    title: str
+    unit: str
+    layers: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    values: FloatArray
+    stderr: FloatArray | None = None
+    per_sample: FloatArray | None = None
+    per_sample_unit: str = ""
+    per_sample_stderr: FloatArray | None = None
+    exact: bool
+    protocol: str
+    n: int
+    seed: int
+    forward_passes: int
+    backward_passes: int
+    seconds: float
+    options: Mapping[str, bool | int | float | str]
+    settings: QuantSettings
+    calibration: str
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    schema: int = 1

@@ -1,0 +1,100 @@
+"""From a study to the scores of a metric."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from analysis.catalog import (
+    scores_kind,
+)
+from analysis.commands import (
+    changed_options,
+    changed_settings,
+    command_line,
+)
+from analysis.events import Work
+from analysis.options import Options, as_dict, build
+from analysis.records import (
+    Candidate,
+    QuantSettings,
+    ScoreTable,
+    Study,
+)
+from analysis.sensitivity import METRICS, SensitivityTask
+from analysis.steps import Step, StoredParts
+from analysis.workflow.opening import model_inputs, statistics
+from analysis.workspace import (
+    Workspace,
+    calibration_inputs,
+)
+
+DEFAULT_CANDIDATES = tuple(Candidate.parse(c) for c in ("w2a8", "w3a8", "w4a8", "w6a8", "w8a8"))
+
+
+def score(
+    workspace: Workspace,
+    study: Study,
+    metric: str,
+    *,
+    options: Options | None = None,
+    candidates: Sequence[Candidate] = DEFAULT_CANDIDATES,
+    settings: QuantSettings | None = None,
+) -> Step[ScoreTable]:
+    """Score every layer, and every candidate if there are any, by a registered metric.
+
+    Raises:
+        UnknownNameError: If there is no such metric.
+    """
+    method = METRICS[metric]
+    options = method.options() if options is None else options
+    # Pins do not enter a score: tables that differ in nothing else are one table.
+    settings = replace(settings or QuantSettings(), pin_first_last=True)
+
+    def work(parts: StoredParts) -> Work[ScoreTable]:
+        ranges = yield from statistics(workspace, study).need(workspace.store)
+        loaded = workspace.live(study)
+        task = SensitivityTask(
+            network=loaded.network,
+            inputs=calibration_inputs(loaded),
+            n=study.calibration.n,
+            candidates=tuple(candidates),
+            settings=settings,
+            statistics=ranges,
+            calibration=study.calibration.digest,
+            parts=parts,
+        )
+        return (yield from method.function(task, options))
+
+    flags = {"metric": metric, "candidates": ",".join(c.text for c in candidates)}
+    return Step(
+        name="score",
+        version=method.version,
+        title=f"{method.title} of {study.spec.name or study.model.source}",
+        command=command_line(
+            "score",
+            study.spec,
+            flags | changed_options(metric=options) | changed_settings(settings),
+        ),
+        record=ScoreTable,
+        inputs=model_inputs(study) | {"calibration": study.calibration.digest},
+        options={
+            "metric": metric,
+            "options": as_dict(options),
+            "candidates": [c.text for c in candidates],
+            "settings": asdict(settings),
+        },
+        work=work,
+        names=((scores_kind(study), metric if candidates else f"{metric}, layers alone"),),
+    )
+
+
+def score_again(workspace: Workspace, study: Study, table: ScoreTable) -> Step[ScoreTable]:
+    """Describe the step that made a stored score table."""
+    options = build(METRICS[table.metric].options, table.options)
+    return score(
+        workspace,
+        study,
+        table.metric,
+        options=options,
+        candidates=table.candidates,
+        settings=table.settings,
+    )

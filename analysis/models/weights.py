@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from analysis.errors import WeightsError
+from analysis.models.pickles import first_object
 
 # Where training scripts put the weights inside a checkpoint; raw weights before averaged ones.
 WRAPPERS = (
@@ -165,11 +166,12 @@ def _read_checkpoint(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         code = _GLOBAL.search(str(error))
-        if code is None:
+        wanted = code[1] if code else None if is_zipfile(path) else first_object(path)
+        if wanted is None:
             raise WeightsError(_damaged(path, "it is no torch checkpoint")) from error
         raise WeightsError(
             f"`{path.name}` must hold tensors only, got a pickle that asks for the Python object "
-            f"`{code[1]}`, which could run code. "
+            f"`{wanted}`, which could run code. "
             "Save `model.state_dict()` alone, best as .safetensors, and choose that file."
         ) from error
     except Exception as error:  # a damaged pickle stream can raise nearly anything

@@ -112,6 +112,19 @@ def test_code_is_refused_with_its_name_and_not_run(tmp_path, function, zipped):
     assert not ran.exists()
 
 
+@pytest.mark.parametrize("protocol", range(6))
+def test_code_in_a_pickle_that_torch_did_not_write_is_refused_with_its_name(tmp_path, protocol):
+    ran, path = tmp_path / "ran", tmp_path / "w.pt"
+    code = {"state_dict": {"a": torch.zeros(2)}, "b": Runs((os.system, (f"touch {ran}",)))}
+    for content in (code, [code["b"], code["b"]]):
+        path.write_bytes(pickle.dumps(content, protocol))
+        with pytest.raises(WeightsError, match="could run code") as refused:
+            read_state_dict(path)
+        if protocol >= 4 or content is not code:
+            assert f"`{os.system.__module__}.system`" in str(refused.value)
+    assert not ran.exists()
+
+
 def test_a_whole_pickled_module_is_refused_with_advice(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"Linear`.*state_dict\(\)"):

@@ -1,0 +1,43 @@
+"""What a pickle asks for, read from its opcodes without running any of them."""
+
+import pickletools
+from collections.abc import Iterator
+from pathlib import Path
+
+# Parts of a pickled tensor; whatever else a file asks for is what its reader wants to hear of.
+_USUAL = ("torch.", "collections.")
+
+
+def first_object(path: Path) -> str | None:
+    """Return the dotted name of a Python object that a bare pickle asks for, None if there is none.
+
+    Nothing is executed or imported. Objects other than torch's own are named first.
+    """
+    with path.open("rb") as file:
+        found = list(_objects(file))
+    return next((name for name in found if not name.startswith(_USUAL)), next(iter(found), None))
+
+
+def _objects(file: object) -> Iterator[str]:
+    """Yield the names in order; a file that stops being a pickle ends them."""
+    memo: dict[int, object] = {}
+    last: list[object] = [None, None]  # the two strings a STACK_GLOBAL takes
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            match opcode.name:
+                case "GLOBAL" | "INST":
+                    yield str(argument).replace(" ", ".")
+                case "STACK_GLOBAL":
+                    yield ".".join(map(str, last))
+                case "MEMOIZE":
+                    memo[len(memo)] = last[1]
+                case "PUT" | "BINPUT" | "LONG_BINPUT":
+                    memo[int(str(argument))] = last[1]
+                case "GET" | "BINGET" | "LONG_BINGET":
+                    last = [last[1], memo.get(int(str(argument)))]
+                case name if "UNICODE" in name:
+                    last = [last[1], argument]
+                case _:
+                    pass
+    except ValueError:
+        return

@@ -38,6 +38,10 @@ PAGES = {
 for group, entries in _MENU.items():
     session.PAGES.update(zip((name for name, _, _ in entries), PAGES[group], strict=True))
 page = st.navigation(PAGES)
-st.html("<style>.stMainBlockContainer{padding-top:3.5rem;max-width:1320px}</style>")
+st.html(
+    "<style>.stMainBlockContainer{padding-top:3.5rem;max-width:1320px}"
+    # There is always a study: the selector has no default only for the sake of the link.
+    ".stSidebar button[aria-label='Clear value']{display:none}</style>"
+)
 sidebar.draw()
 page.run()

@@ -10,14 +10,12 @@ def draw() -> None:
     """Draw the sidebar; its widgets own the parts of the link that survive page changes."""
     studies = session.studies()
     pending = st.session_state.pop(Key.OPEN_NEXT, None)
-    if pending in studies:
-        st.session_state[Key.STUDY] = pending
     with st.sidebar:
         if studies:
             asked = st.query_params.get(Key.STUDY)
             if asked and asked not in studies:
                 st.warning(f"There is no study `{asked}` here; another one is shown.")
-            st.selectbox("Study", list(studies), key=Key.STUDY, bind="query-params")
+            _choose(list(studies), pending)
             current = session.study()
             if current is not None:
                 table = session.table(current)
@@ -33,6 +31,25 @@ def draw() -> None:
         else:
             st.markdown("No study yet: open the demo on the overview.")
         _jobs()
+
+
+def _choose(names: list[str], pending: str | None) -> None:
+    """Draw the study's selector so that every link names its study.
+
+    A bound widget leaves its default out of the link, and the first study of the list is another
+    one tomorrow: the widget therefore has no default, and its value is set from here. Streamlit
+    carries a set value to the link from a session's second run on, the first is up to us.
+    """
+    first_run = Key.STUDY not in st.session_state
+    for name in (pending, st.session_state.get(Key.STUDY), names[0]):
+        if name in names:
+            st.session_state[Key.STUDY] = name
+            break
+    if first_run and Key.STUDY not in st.query_params:
+        st.query_params[Key.STUDY] = name
+    st.selectbox("Study", names, index=None, key=Key.STUDY, bind="query-params")
+    if st.session_state[Key.STUDY] is None:  # back in the browser's history, to a link without
+        st.rerun()
 
 
 def _jobs() -> None:

@@ -1,7 +1,9 @@
 """Links: the first request of a fresh server, and what survives a change of page."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
 from playwright.sync_api import expect
@@ -53,6 +55,19 @@ def test_a_link_to_an_unknown_study_says_so_and_shows_another(server: Server, ta
     tab.open(server.url("", study="NOPE"), "Bitlens")
     warning = tab.sidebar.get_by_text("There is no study NOPE here")
     expect(warning).to_be_visible(timeout=WAIT_MS)
+
+
+def test_a_link_names_its_study_even_where_it_is_the_first(server: Server, tab: Tab) -> None:
+    tab.open(server.url(""), "Bitlens")
+    first = tab.selected("Study")
+    named = re.compile(r"[?&]study=" + re.escape(quote_plus(first)))
+    expect(tab.page).to_have_url(named, timeout=WAIT_MS)
+    tab.menu("Study").click()
+    tab.at("Study")
+    expect(tab.page).to_have_url(named, timeout=WAIT_MS)
+    tab.page.go_back()
+    tab.at("Bitlens")
+    assert tab.selected("Study") == first
 
 
 def test_study_and_layer_survive_page_changes_and_a_reload(server: Server, tab: Tab) -> None:

@@ -3,6 +3,7 @@
 import pickletools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 # Parts of a pickled tensor; whatever else a file asks for is what its reader wants to hear of.
 _USUAL = ("torch.", "collections.")
@@ -18,7 +19,7 @@ def first_object(path: Path) -> str | None:
     return next((name for name in found if not name.startswith(_USUAL)), next(iter(found), None))
 
 
-def _objects(file: object) -> Iterator[str]:
+def _objects(file: IO[bytes]) -> Iterator[str]:
     """Yield the names in order; a file that stops being a pickle ends them."""
     memo: dict[int, object] = {}
     last: list[object] = [None, None]  # the two strings a STACK_GLOBAL takes

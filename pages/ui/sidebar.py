@@ -41,10 +41,9 @@ def _choose(names: list[str], pending: str | None) -> None:
     carries a set value to the link from a session's second run on, the first is up to us.
     """
     first_run = Key.STUDY not in st.session_state
-    for name in (pending, st.session_state.get(Key.STUDY), names[0]):
-        if name in names:
-            st.session_state[Key.STUDY] = name
-            break
+    asked_for = (pending, st.session_state.get(Key.STUDY), names[0])
+    name = next(name for name in asked_for if name in names)
+    st.session_state[Key.STUDY] = name
     if first_run and Key.STUDY not in st.query_params:
         st.query_params[Key.STUDY] = name
     st.selectbox("Study", names, index=None, key=Key.STUDY, bind="query-params")

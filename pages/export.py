@@ -33,5 +33,4 @@ if exports.checks(made):
 else:
     st.markdown("Nothing is offered for download, because a check failed.")
 exports.preview(made.files)
-shell.command(exports.command(page, chosen, exporter, options, made))
-allocations.download(page, chosen, "export")
+allocations.command(page, chosen, exports.command(page, chosen, exporter, options, made), "export")

@@ -27,30 +27,34 @@ table = catalog.layer_table(resources.store(), study)
 reference = catalog.float_outputs(resources.store(), study)
 configurations = catalog.configurations(resources.store(), study)
 
+shape = " × ".join(map(str, study.model.input_shape))
 cards = [
-    ("Model", study.spec.model.split(":")[-1], None),
-    ("Layers", str(len(table.layers)) if table else "–", None),
-    ("Parameters", words.count(study.model.num_params), None),
-    ("Calibration", f"{study.calibration.n:,} samples", None),
-    ("Evaluation", f"{study.evaluation.n:,} samples", None),
+    ("Model", words.model(study.spec), f"{study.spec.model.partition(':')[0]}, input {shape}"),
     (
-        "Float accuracy",
-        f"{reference.measured.top1:.2%}" if reference else "not measured",
-        words.accuracy(reference.measured).split(" ", 1)[1] if reference else None,
+        "Layers",
+        f"{len(table.layers)}" if table else "–",
+        f"{len(table.skipped)} modules stay float" if table else "open the study again",
+    ),
+    (
+        "Parameters",
+        words.count(study.model.num_params),
+        f"{study.model.num_params * 4 / 2**20:.3g} MiB in float32",
+    ),
+    *(
+        (role, f"{data.n:,} samples", "labelled" if data.labelled else "no labels")
+        for role, data in (("Calibration", study.calibration), ("Evaluation", study.evaluation))
     ),
 ]
-for place, (label, value, detail) in enumerate(cards):
-    if place % 3 == 0:
-        columns = st.columns(3)
-    columns[place % 3].metric(
-        label,
-        value,
-        detail,
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        height="stretch",
-    )
+if reference is None:
+    cards.append(("Float accuracy", "not measured", "with the first configuration"))
+elif not reference.measured.labelled:
+    cards.append(("Float accuracy", "no labels", f"n = {reference.measured.n:,}"))
+else:
+    top1 = f"{reference.measured.top1:.2%}"
+    cards.append(("Float accuracy", top1, words.interval(reference.measured)))
+with st.grid(3, min_column_width=230):
+    for card in cards:
+        shell.card(*card)
 
 st.subheader("What is done, what comes next", anchor=False)
 rows = [

@@ -39,5 +39,4 @@ else:
     measured.listing(step)
     measured.quantizers(found.ranges)
     shell.link("comparison", "Compare it with the others")
-shell.command(step.command)
-allocations.download(page, chosen, "quantize")
+allocations.command(page, chosen, step.command, "quantize")

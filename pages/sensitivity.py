@@ -11,16 +11,16 @@ from pages.ui import charts, forms, resources, session, shell, work
 page = shell.open_page(
     "Sensitivity", "Which layers hurt when they are quantized, and on which samples?"
 )
-left, right = st.columns([2, 1])
+left, right = st.columns([2, 1], vertical_alignment="bottom")
 with left:
     name = st.selectbox(
         "Metric", METRICS.names(), format_func=lambda n: METRICS[n].title, key="metric"
     )
-    forms.about(METRICS[name])
 with right, st.popover("Options", icon=":material/tune:", width="stretch"):
     candidates = forms.candidates("score-candidates")
     options = forms.edit(METRICS[name].options, key=f"options-{name}")
     settings = forms.quantizer_settings("score")
+forms.about(METRICS[name])
 
 step = workflow.score(
     resources.workspace(),

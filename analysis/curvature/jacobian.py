@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from analysis.models.network import Network
-from analysis.models.replay import Plan, Transform
+from analysis.models.replay import Plan, Transform, changed_in_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ def linearise(network: Network, calls: Sequence[int], x: Tensor) -> Linearisatio
     The graph starts at these outputs: no gradient of a weight or of the input is ever formed.
     """
     caught: dict[int, Tensor] = {}
-    changed_later = _changed_in_place(network)
+    changed = changed_in_place(network.trace, network.plan)
+    changed_later = {call for call, position in changed if position == 0}
 
     def catch(call: int) -> Transform:
         def transform(z: Tensor) -> Tensor:
@@ -104,14 +105,3 @@ def sign_probes(samples: range, classes: int, count: int, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + n)
         signs.append(torch.randint(0, 2, (count, classes), generator=generator))
     return torch.stack(signs, dim=1).float() * 2 - 1
-
-
-def _changed_in_place(network: Network) -> set[int]:
-    """Calls whose first output a later call changes in place, folded BatchNorms looked through."""
-    trace = network.trace
-    changed = {call for call, position in trace.mutated if position == 0}
-    for norm in network.plan.skip:
-        read = trace.calls[norm].inputs[0]
-        if (norm, 0) in trace.mutated and read is not None:
-            changed.add(read[0])
-    return changed

@@ -12,7 +12,6 @@ units. See arXiv:2309.11531.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -23,9 +22,7 @@ from analysis.events import Progress, Work
 from analysis.options import Options, as_dict, option
 from analysis.records import FloatArray, ScoreTable
 from analysis.sensitivity.isolated import IsolatedPlans
-from analysis.sensitivity.task import METRICS, SensitivityTask, standard_error
-
-T = TypeVar("T")
+from analysis.sensitivity.task import METRICS, SensitivityTask, in_batches, standard_error
 
 UNIT = "‖∂logits/∂output‖²"
 # Half of the largest eigenvalue, 1/2, that diag(p) - p p^T can have.
@@ -61,23 +58,17 @@ def hessian_attention(task: SensitivityTask, options: HessianAttentionOptions) -
     ``probes`` random signs per sample, with its standard error.
     """
     begin = perf_counter()
-    batches = list(task.batches(options.batch_size))
     classes = task.network.num_classes
     exact = classes <= options.probes
     probes = classes if exact else options.probes
     steps = probes + (len(task.network.table.layers) if task.candidates else 0)
     plans = IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)
-    parts: list[Mapping[str, FloatArray]] = []
-    for number, batch in enumerate(batches):
-        part = task.parts.load(f"batch-{number}")
-        if part is None:
-            work = _batch(task, plans, batch, options, exact)
-            part = yield from _shifted(work, number * steps, len(batches) * steps)
-            task.parts.save(f"batch-{number}", part)
-        parts.append(part)
-        message = f"samples {batch.start + 1} to {batch.stop} of {task.n}"
-        yield Progress((number + 1) * steps, len(batches) * steps, message)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    joined = yield from in_batches(
+        task,
+        options.batch_size,
+        steps,
+        lambda batch: _batch(task, plans, batch, options, exact),
+    )
     scored = bool(task.candidates)
     rows = joined["scores"] if scored else joined["norms"]
     return ScoreTable(
@@ -152,17 +143,3 @@ def _batch(
 def _by_layer(columns: Tensor, owner: Tensor, layers: int) -> Tensor:
     """Sum the columns (B, K) of calls that belong to one layer, (B, L)."""
     return torch.zeros(len(columns), layers, dtype=columns.dtype).index_add_(1, owner, columns)
-
-
-def _shifted(work: Work[T], before: int, total: int) -> Work[T]:
-    """Run the work of one batch, its progress counted within the whole."""
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            return cast(T, end.value)
-        yield (
-            Progress(before + event.done, total, event.message)
-            if isinstance(event, Progress)
-            else event
-        )

@@ -1,5 +1,6 @@
 """Isolated output divergence: quantize one layer, run the rest in float, compare the outputs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -12,9 +13,9 @@ from analysis.errors import QuantizationError
 from analysis.events import Note, Progress, Work
 from analysis.options import Options, as_dict, option
 from analysis.quant.formats import bits_of
-from analysis.records import ScoreTable
+from analysis.records import FloatArray, ScoreTable
 from analysis.sensitivity.isolated import IsolatedPlans
-from analysis.sensitivity.task import METRICS, SensitivityTask, standard_error
+from analysis.sensitivity.task import METRICS, SensitivityTask, in_batches, standard_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +57,22 @@ def output_kl(task: SensitivityTask, options: OutputKLOptions) -> Work[ScoreTabl
         )
         yield Note(notes[0])
     plans = IsolatedPlans(network, candidates, task.statistics, task.settings)
-    batches = list(task.batches(options.batch_size))
-    total = len(batches) * len(layers)
-    rows = []
-    for number, batch in enumerate(batches):
-        part = task.parts.load(f"batch-{number}")
-        if part is None:
-            x = task.inputs(batch)
-            divergence = np.zeros((len(batch), len(layers), len(candidates)))
-            with torch.no_grad():
-                logits, prefix = network.capture(x)
-            for i, layer in enumerate(layers):
-                for c, candidate in enumerate(candidates):
-                    with torch.no_grad():
-                        quantized = network.resume(x, prefix, plans.plan(layer, candidate))
-                    divergence[:, i, c] = kl_divergence(logits, quantized).cpu().numpy()
-                    yield Progress(number * len(layers) + i, total, f"`{layer.name}`")
-            part = {"divergence": divergence}
-            task.parts.save(f"batch-{number}", part)
-        rows.append(part["divergence"])
-        yield Progress((number + 1) * len(layers), total, f"samples to {batch.stop} of {task.n}")
-    joined = np.concatenate(rows)
+
+    def batch_of(batch: range) -> Work[Mapping[str, FloatArray]]:
+        x = task.inputs(batch)
+        divergence = np.zeros((len(batch), len(layers), len(candidates)))
+        with torch.no_grad():
+            logits, prefix = network.capture(x)
+        for i, layer in enumerate(layers):
+            for c, candidate in enumerate(candidates):
+                with torch.no_grad():
+                    quantized = network.resume(x, prefix, plans.plan(layer, candidate))
+                divergence[:, i, c] = kl_divergence(logits, quantized).cpu().numpy()
+                yield Progress(i, 0, f"`{layer.name}`")
+        return {"divergence": divergence}
+
+    arrays = yield from in_batches(task, options.batch_size, len(layers), batch_of)
+    joined = arrays["divergence"]
     shared = sum(len(t.readers) > 1 for t in network.table.tensors)
     if shared and task.settings.scope == "tensor":
         notes.append(

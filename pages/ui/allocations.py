@@ -11,7 +11,7 @@ from analysis.allocation_file import allocation_json, read_allocation, uniform_a
 from analysis.errors import AnalysisError, QuantizationError
 from analysis.quant.formats import FORMATS
 from analysis.records import FLOAT, Allocation, Candidate, Configuration
-from pages.ui import resources, session
+from pages.ui import resources, session, shell
 from pages.ui.shell import Page
 
 DRAFT, UNIFORM, SAVED, FILE = "Draft", "Uniform bits", "Saved configuration", "Allocation file"
@@ -47,20 +47,19 @@ def choose(page: Page, key: str, sources: tuple[str, ...]) -> Chosen | None:
     return draw[source]()
 
 
-def download(page: Page, chosen: Chosen, key: str) -> None:
-    """Offer the allocation file that the equal command line names."""
-    if chosen.file != FILE_NAME:
-        return
-    st.download_button(
-        f"Download {FILE_NAME}",
-        allocation_json(chosen.allocation, study=page.study.spec.name),
-        FILE_NAME,
-        "application/json",
-        key=f"{key}-allocation",
-        icon=":material/download:",
-        help="The command below reads this file.",
-        on_click="ignore",
-    )
+def command(page: Page, chosen: Chosen, line: str, key: str) -> None:
+    """Show an equal command line, with the allocation file that it names to download."""
+    with shell.command(line):
+        if chosen.file == FILE_NAME:
+            st.download_button(
+                f"Download the {FILE_NAME} that it reads",
+                allocation_json(chosen.allocation, study=page.study.spec.name),
+                FILE_NAME,
+                "application/json",
+                key=f"{key}-allocation",
+                icon=":material/download:",
+                on_click="ignore",
+            )
 
 
 def of_configuration(page: Page, found: Configuration) -> Chosen:

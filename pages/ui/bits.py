@@ -24,7 +24,7 @@ from analysis.records import (
 )
 from analysis.steps import Step
 from cache.errors import StoreError
-from pages.ui import forms, resources, session, words
+from pages.ui import forms, resources, session, shell, words
 from pages.ui.shell import Page
 
 _FORMATS = [*FORMATS, FLOAT]
@@ -140,11 +140,11 @@ def readout(shown: Readout) -> None:
     costs, measured = shown.costs, shown.measured
     first, second = st.columns(3), st.columns(3)
     with first[0]:
-        _card("Size", f"{costs.size_mib:.4g} MiB", words.size(costs))
+        shell.card("Size", f"{costs.size_mib:.4g} MiB", words.size(costs))
     with first[1]:
-        _card("BOPs", words.count(costs.bops), f"{costs.bops_ratio:.1%} of w8a8, per sample")
+        shell.card("BOPs", words.count(costs.bops), f"{costs.bops_ratio:.1%} of w8a8, per sample")
     with first[2]:
-        _card(
+        shell.card(
             "Average weight bits",
             f"{costs.avg_weight_bits:.2f}",
             f"activations {costs.avg_activation_bits:.2f}, by MACs",
@@ -162,27 +162,26 @@ def readout(shown: Readout) -> None:
 
 def _measured(measured: Evaluation | None) -> None:
     if measured is None:
-        _card("Measured accuracy", "not measured", "of exactly this allocation")
+        shell.card("Measured accuracy", "not measured", "of exactly this allocation")
         return
     if not measured.labelled:
         agreement = measured.versus_float.agreement if measured.versus_float else 1.0
-        _card(
+        shell.card(
             "Measured agreement", f"{agreement:.2%}", f"with float, n = {measured.n:,}, no labels"
         )
         return
-    interval = f"95 %: {100 * measured.low:.1f}-{100 * measured.high:.1f}, n = {measured.n:,}"
-    _card("Measured accuracy", f"{measured.top1:.2%}", interval)
+    shell.card("Measured accuracy", f"{measured.top1:.2%}", words.interval(measured))
 
 
 def _budget(shown: Readout) -> None:
     solution = shown.solution
     if solution is None or solution.allocation != shown.allocation or not solution.budgets:
-        _card("Budget", "none", "solve for a budget, or edit the bits by hand")
+        shell.card("Budget", "none", "solve for a budget, or edit the bits by hand")
         return
     gap = "" if solution.gap is None else f", gap {solution.gap:.2g}"
     rest = " · ".join(f"{u.resource} {u.slack:.3g} left" for u in solution.budgets[1:])
     use = solution.budgets[0]
-    _card(
+    shell.card(
         f"Budget: {use.resource} ≤ {use.limit:g}",
         f"{use.slack:.3g} left",
         f"{solution.status}{gap}" + (f" · {rest}" if rest else ""),
@@ -191,20 +190,14 @@ def _budget(shown: Readout) -> None:
 
 def _prediction(shown: Readout) -> None:
     if shown.scores is None or not shown.scores.candidates:
-        _card("Predicted loss increase", "no scores", "score the layers first")
+        shell.card("Predicted loss increase", "no scores", "score the layers first")
         return
     prediction = predict(shown.scores, shown.allocation)
     missing = f" · {len(prediction.missing)} layers not scored" if prediction.missing else ""
-    _card(
+    shell.card(
         "Predicted loss increase",
         f"{prediction.value:.3g} {prediction.unit}",
         f"from {shown.scores.title.lower()}, n = {shown.scores.n}{missing}",
-    )
-
-
-def _card(label: str, value: str, detail: str) -> None:
-    st.metric(
-        label, value, detail, delta_color="off", delta_arrow="off", border=True, height="stretch"
     )
 
 

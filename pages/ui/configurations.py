@@ -21,7 +21,7 @@ from analysis.records import (
     ScoreTable,
 )
 from analysis.sensitivity import METRICS
-from pages.ui import allocations, measured, resources, session, shell, words, work
+from pages.ui import allocations, measured, resources, session, words, work
 from pages.ui.shell import Page
 
 _CLOSE_POINTS = 3.0
@@ -155,7 +155,7 @@ def _row(
 def _columns(scores: ScoreTable | None) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "Configuration": text(pinned=True),
+        "Configuration": text(pinned=True, width=260),
         "Size": number("Size (MiB)", format="%.4f", width=95, help="All parameters of the model"),
         "Predicted": number(
             f"Predicted ({scores.unit})" if scores else "Predicted",
@@ -176,6 +176,7 @@ def _columns(scores: ScoreTable | None) -> dict[str, Any]:
         ),
         "Verdict": text(
             "Verdict",
+            width=130,
             help="Inside the noise if the 95 % interval of the paired difference holds 0",
         ),
         "n": number(format="localized", help="Evaluation samples"),
@@ -225,8 +226,7 @@ def manage(page: Page, found: Mapping[str, Configuration]) -> None:
                 resources.store().unname(catalog.configurations_kind(page.study), name)
                 st.rerun()
     chosen = allocations.of_configuration(page, found[name])
-    shell.command(measured.again(page, name, chosen).command)
-    allocations.download(page, chosen, "manage")
+    allocations.command(page, chosen, measured.again(page, name, chosen).command, "manage")
 
 
 def visible(found: Mapping[str, Configuration]) -> dict[str, Configuration]:

@@ -33,15 +33,17 @@ def _jobs() -> None:
         st.session_state[_WAS_ACTIVE] = True
     elif st.session_state.pop(_WAS_ACTIVE, False):
         st.rerun()  # once, so that the polling stops
-    st.subheader(f"{len(active)} waiting or running", anchor=False)
-    if not active:
+    if active:
+        st.subheader(f"{len(active)} waiting or running", anchor=False)
+    else:
         st.markdown("Nothing runs. Jobs start on the other pages and go on when a tab is closed.")
     for job in reversed(active):
         work.draw_job(job)
         with st.expander("The same on the command line", icon=":material/terminal:"):
             st.code(job.command, language="bash", wrap_lines=True)
     ended = [job for job in jobs if not job.active]
-    st.subheader(f"{len(ended)} ended", anchor=False)
+    if ended:
+        st.subheader(f"{len(ended)} ended", anchor=False)
     for job in ended[:_SHOWN]:
         _ended(job)
     if len(ended) > _SHOWN:

@@ -19,7 +19,7 @@ from analysis.records import (
     TensorRange,
 )
 from analysis.steps import Step
-from pages.ui import resources, words, work
+from pages.ui import resources, shell, words, work
 from pages.ui.allocations import Chosen
 from pages.ui.shell import Page
 
@@ -65,20 +65,20 @@ def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> Non
         if reference is not None:
             _accuracy("Float accuracy", reference)
         if paired is not None and measured.labelled:
-            _card(
+            shell.card(
                 "Difference, paired",
                 f"{100 * paired.difference:+.2f} points",
                 words.difference(paired).split(" points ", 1)[1],
             )
     with st.container(horizontal=True):
         if paired is not None:
-            _card(
+            shell.card(
                 "Same prediction as float",
                 f"{paired.agreement:.2%}",
                 f"of {measured.n:,} evaluation samples",
             )
-        _card("KL from float", f"{measured.kl:.3g} nats", f"mean over {measured.n:,} samples")
-        _card("Time", words.seconds(found.seconds), "ranges and measurement")
+        shell.card("KL from float", f"{measured.kl:.3g} nats", f"mean over {measured.n:,} samples")
+        shell.card("Time", words.seconds(found.seconds), "ranges and measurement")
     for note in dict.fromkeys((*found.notes, *notes)):
         st.info(note, icon=":material/info:")
     st.markdown(
@@ -217,13 +217,6 @@ def _span(each: TensorRange) -> str:
 
 def _accuracy(label: str, measured: Evaluation) -> None:
     if not measured.labelled:
-        _card(label, "no labels", f"n = {measured.n:,}")
+        shell.card(label, "no labels", f"n = {measured.n:,}")
         return
-    interval = f"95 %: {100 * measured.low:.1f}-{100 * measured.high:.1f}, n = {measured.n:,}"
-    _card(label, f"{measured.top1:.2%}", interval)
-
-
-def _card(label: str, value: str, detail: str) -> None:
-    st.metric(
-        label, value, detail, delta_color="off", delta_arrow="off", border=True, height="stretch"
-    )
+    shell.card(label, f"{measured.top1:.2%}", words.interval(measured))

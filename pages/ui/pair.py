@@ -9,7 +9,7 @@ from analysis.comparison import Comparison, Flip, changes, compare
 from analysis.data.dataset import Dataset
 from analysis.errors import AnalysisError
 from analysis.records import FLOAT, Configuration, Evaluation, Paired
-from pages.ui import resources, words
+from pages.ui import resources, shell, words
 from pages.ui.shell import Page
 
 _SHOWN = 12
@@ -44,11 +44,13 @@ def draw(
     st.markdown(f"#### {sentence(*names, found.paired, measured[0].n)}")
     with st.container(horizontal=True):
         if measured[0].labelled:
-            _card("Only the first is right", f"{found.paired.only_first:,}", "samples")
-            _card("Only the second is right", f"{found.paired.only_second:,}", "samples")
-            _card("Both wrong, other class", f"{found.both_wrong:,}", "samples")
-            _card("McNemar", _p(found.paired.p_value), "exact test, two-sided")
-        _card("Same prediction", f"{found.paired.agreement:.2%}", f"of {measured[0].n:,} samples")
+            shell.card("Only the first is right", f"{found.paired.only_first:,}", "samples")
+            shell.card("Only the second is right", f"{found.paired.only_second:,}", "samples")
+            shell.card("Both wrong, other class", f"{found.both_wrong:,}", "samples")
+            shell.card("McNemar", _p(found.paired.p_value), "exact test, two-sided")
+        shell.card(
+            "Same prediction", f"{found.paired.agreement:.2%}", f"of {measured[0].n:,} samples"
+        )
     _thumbnails(page, found)
     if all(name in shown for name in names):
         _layers(page, shown[names[0]], shown[names[1]])
@@ -74,10 +76,6 @@ def sentence(first: str, second: str, paired: Paired, n: int) -> str:
 
 def _p(value: float) -> str:
     return f"p = {value:.3f}" if value >= 0.001 else f"p = {value:.0e}"
-
-
-def _card(label: str, value: str, detail: str) -> None:
-    st.metric(label, value, detail, delta_color="off", delta_arrow="off", border=True)
 
 
 def _thumbnails(page: Page, found: Comparison) -> None:

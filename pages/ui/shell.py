@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.records import LayerTable, Study
 from pages.ui import session
@@ -64,7 +65,19 @@ def link(page: str, label: str) -> None:
         st.page_link(session.PAGES[page], label=label, icon=":material/arrow_forward:")
 
 
-def command(*lines: str) -> None:
-    """Show the equal command lines, ready to copy; empty ones are left out."""
-    with st.expander("The same on the command line", icon=":material/terminal:"):
-        st.code("\n".join(filter(None, lines)), language="bash", wrap_lines=True)
+def command(*lines: str) -> DeltaGenerator:
+    """Show the equal command lines, ready to copy; empty ones are left out.
+
+    Returns:
+        The folded container, for what belongs to the lines.
+    """
+    place = st.expander("The same on the command line", icon=":material/terminal:")
+    place.code("\n".join(filter(None, lines)), language="bash", wrap_lines=True)
+    return place
+
+
+def card(label: str, value: str, detail: str) -> None:
+    """Draw a number with its label above and what it rests on below."""
+    st.metric(
+        label, value, detail, delta_color="off", delta_arrow="off", border=True, height="stretch"
+    )

@@ -12,7 +12,7 @@ from analysis.errors import AnalysisError
 from analysis.plots.theme import ACCENT
 from analysis.records import DataRef, LayerTable, Study
 from analysis.workspace import LoadedStudy
-from pages.ui import opening, resources, uploads
+from pages.ui import opening, resources, shell, uploads, words
 
 _SHOWN = 12
 _MAX_BARS = 60
@@ -26,7 +26,7 @@ def model(study: Study, table: LayerTable) -> None:
     spec = study.spec
     skipped = f"{len(table.skipped)} modules stay float" if table.skipped else "nothing skipped"
     cards = (
-        ("Model", spec.model.partition(":")[2], spec.model.partition(":")[0]),
+        ("Model", words.model(spec), spec.model.partition(":")[0]),
         ("Weights", *_weights(study)),
         ("Input", _shape(study.model.input_shape), "channels × height × width"),
         ("Classes", f"{study.model.num_classes:,}", "scores per sample"),
@@ -39,7 +39,7 @@ def model(study: Study, table: LayerTable) -> None:
     )
     with st.grid(3, min_column_width=230):
         for label, value, detail in cards:
-            _card(label, value, detail)
+            shell.card(label, value, detail)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"Normalization {_normalization(study)} · seed {spec.seed}", width="stretch")
         with st.popover("Digests", icon=":material/fingerprint:"):
@@ -96,14 +96,14 @@ def layers(table: LayerTable) -> None:
         height=min(_ROW * (len(table.layers) + 1) + 3, 640),
         row_height=_ROW,
         column_config={
-            "Layer": st.column_config.TextColumn(pinned=True, width="medium"),
-            "Kind": st.column_config.TextColumn(width=80),
+            "Layer": st.column_config.TextColumn(pinned=True, width=165),
+            "Kind": st.column_config.TextColumn(width=75),
             "Pin": st.column_config.TextColumn(
                 width=70, help="First and last layer are held at w8a8 unless released"
             ),
-            "Weight shape": st.column_config.TextColumn(width=140),
+            "Weight shape": st.column_config.TextColumn(width=120),
             "Weights": st.column_config.NumberColumn(
-                format="localized", width=90, help="Weights without biases, after folding"
+                format="localized", width=85, help="Weights without biases, after folding"
             ),
             "MACs": st.column_config.NumberColumn(
                 format="compact", width=75, help="Multiply-accumulates per sample"
@@ -112,10 +112,10 @@ def layers(table: LayerTable) -> None:
                 width=65, help="Layers of one group read a common tensor and share its format"
             ),
             "Reads": st.column_config.TextColumn(
-                width="medium", help="The tensor whose activation format the layer takes"
+                width=185, help="The tensor whose activation format the layer takes"
             ),
             "Folded": st.column_config.TextColumn(
-                width="medium", help="BatchNorm that was folded into the weight"
+                width=110, help="BatchNorm that was folded into the weight"
             ),
         },
         alt="Layers of the model with shapes, sizes, groups and what they read",
@@ -214,12 +214,6 @@ def _set(title: str, reference: DataRef, data: Dataset | None) -> None:
 
 def _class(data: Dataset, label: int) -> str:
     return data.class_names[label] if label < len(data.class_names) else str(label)
-
-
-def _card(label: str, value: str, detail: str) -> None:
-    st.metric(
-        label, value, detail, delta_color="off", delta_arrow="off", border=True, height="stretch"
-    )
 
 
 def _weights(study: Study) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Numbers as a person reads them, always with unit, n and interval."""
 
-from analysis.records import Costs, Evaluation, Paired
+from analysis.records import Costs, Evaluation, Paired, StudySpec
 
 
 def accuracy(measured: Evaluation) -> str:
@@ -11,6 +11,11 @@ def accuracy(measured: Evaluation) -> str:
         f"{measured.top1:.2%} ({100 * measured.low:.1f}-{100 * measured.high:.1f}, "
         f"n = {measured.n:,})"
     )
+
+
+def interval(measured: Evaluation) -> str:
+    """Return the 95 % interval of the top-1 accuracy in % with n."""
+    return f"95 %: {100 * measured.low:.1f}-{100 * measured.high:.1f}, n = {measured.n:,}"
 
 
 def difference(paired: Paired) -> str:
@@ -36,6 +41,12 @@ def count(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.3g} {unit}"
     return f"{value:.3g}"
+
+
+def model(spec: StudySpec) -> str:
+    """Return a model's name; of a factory the last part of its module."""
+    kind, _, rest = spec.model.partition(":")
+    return rest.partition(":")[0].rpartition(".")[2] if kind == "factory" else rest
 
 
 def size(costs: Costs) -> str:

@@ -85,7 +85,7 @@ def test_closing_the_tab_stops_nothing_and_every_session_sees_the_job(
     again.open(server.url("sensitivity", study=study), "Sensitivity")
     again.says(SCORED)
     again.open(server.url("jobs"), "Jobs and store")
-    again.says("0 waiting or running")
+    again.says("Nothing runs.")
 
 
 def test_a_restart_ends_the_job_and_keeps_what_was_finished(
@@ -99,7 +99,7 @@ def test_a_restart_ends_the_job_and_keeps_what_was_finished(
     assert [job["state"] for job in jobs] == ["cancelled"]
     second = start_server(store)
     tab.open(second.url("jobs"), "Jobs and store")
-    tab.says("0 waiting or running")
+    tab.says("Nothing runs.")
     job = tab.main.get_by_text(re.compile("attention of Long: interrupted.*cancelled"))
     expect(job.first).to_be_visible(timeout=WAIT_MS)
     tab.open(second.url("sensitivity", study="Long: interrupted"), "Sensitivity")
@@ -107,3 +107,23 @@ def test_a_restart_ends_the_job_and_keeps_what_was_finished(
     tab.open(second.url("sensitivity", study="Demo: digits-resnet"), "Sensitivity")
     tab.says(SCORED)
     assert "Traceback" not in first.said() + second.said()
+
+
+def test_a_killed_server_loses_only_the_batch_at_hand(
+    start_server: Callable[[Path], Server], store: Path, tab: Tab
+) -> None:
+    study = "Long: interrupted"
+    first = start_server(store)
+    start_scoring(tab, first, study)
+    tab.says("backward pass")
+    wait_for_progress(tab, 5)
+    first.kill()
+    second = start_server(store)
+    tab.open(second.url("jobs"), "Jobs and store")
+    job = tab.main.get_by_text(re.compile(f"attention of {study}.*interrupted"))
+    expect(job.first).to_be_visible(timeout=WAIT_MS)
+    start_scoring(tab, second, study)
+    tab.says("batches are kept from an earlier run")
+    tab.button("Cancel").click()
+    tab.says("The last run was cancelled")
+    assert "Traceback" not in second.said()

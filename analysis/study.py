@@ -254,10 +254,12 @@ def _refusal(model: LoadedModel, data: Dataset, error: Exception) -> str:
 
 def _check_shapes(calibration: Dataset, evaluation: Dataset) -> None:
     if calibration.sample_shape != evaluation.sample_shape:
+        same_channels = calibration.sample_shape[0] == evaluation.sample_shape[0]
+        remedy = "Set the input size." if same_channels else "Choose sets of one kind."
         raise DataError(
             "Calibration and evaluation images must have one shape (channels, height, width), got "
             f"{calibration.sample_shape} from `{calibration.source}` and "
-            f"{evaluation.sample_shape} from `{evaluation.source}`. Set the input size."
+            f"{evaluation.sample_shape} from `{evaluation.source}`. {remedy}"
         )
 
 

@@ -30,8 +30,7 @@ table = work.obtain(
     "Read the layers again",
     "seconds: the layer table is not in the store any more",
 )
-for note in study.notes:
-    st.warning(note, icon=":material/warning:")
+shell.warnings(study)
 if table is not None:
     study_view.model(study, table)
     study_view.sets(study)

@@ -151,7 +151,8 @@ def _read(
         try:
             image = _open(file, size)
         except (OSError, SyntaxError, ValueError) as error:
-            unreadable.append(f"{file.name} ({error})")
+            reason = str(error).replace(str(file), file.name)
+            unreadable.append(f"{file.name} ({reason})")
             continue
         if images and image.shape != images[0].shape:
             raise DataError(

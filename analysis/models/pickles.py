@@ -5,18 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-# Parts of a pickled tensor; whatever else a file asks for is what its reader wants to hear of.
+# Parts of a pickled tensor: asking for them is no sign of code.
 _USUAL = ("torch.", "collections.")
 
 
-def first_object(path: Path) -> str | None:
-    """Return the dotted name of a Python object that a bare pickle asks for, None if there is none.
+def foreign_object(path: Path) -> str | None:
+    """Return the dotted name of the first Python object beside tensors that a bare pickle asks for.
 
-    Nothing is executed or imported. Objects other than torch's own are named first.
+    Nothing is executed or imported. None if there is no such object.
     """
     with path.open("rb") as file:
-        found = list(_objects(file))
-    return next((name for name in found if not name.startswith(_USUAL)), next(iter(found), None))
+        return next((name for name in _objects(file) if not name.startswith(_USUAL)), None)
 
 
 def _objects(file: IO[bytes]) -> Iterator[str]:

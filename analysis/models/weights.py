@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from analysis.errors import WeightsError
-from analysis.models.pickles import first_object
+from analysis.models.pickles import foreign_object
 
 # Where training scripts put the weights inside a checkpoint; raw weights before averaged ones.
 WRAPPERS = (
@@ -166,7 +166,7 @@ def _read_checkpoint(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         code = _GLOBAL.search(str(error))
-        wanted = code[1] if code else None if is_zipfile(path) else first_object(path)
+        wanted = code[1] if code else None if is_zipfile(path) else foreign_object(path)
         if wanted is None:
             raise WeightsError(_damaged(path, "it is no torch checkpoint")) from error
         raise WeightsError(

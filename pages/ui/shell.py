@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.records import LayerTable, Study
-from pages.ui import session
+from pages.ui import resources, session, uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,14 @@ def open_page(title: str, question: str) -> Page:
             "data",
             "Open it again",
         )
-    for note in study.notes:
-        st.warning(note, icon=":material/warning:")
+    warnings(study)
     return Page(study, table)
+
+
+def warnings(study: Study) -> None:
+    """Draw what a user must know of a study before believing its numbers."""
+    for note in study.notes:
+        st.warning(uploads.readable(note, resources.store().root), icon=":material/warning:")
 
 
 def empty(what: str, remedy: str, page: str, label: str) -> NoReturn:

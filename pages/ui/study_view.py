@@ -185,7 +185,7 @@ def _set(title: str, reference: DataRef, data: Dataset | None) -> None:
         help=f"SHA-256 of pixels and labels: {reference.digest}",
     )
     for note in reference.notes:
-        st.info(note, icon=":material/info:")
+        st.info(uploads.readable(note, resources.store().root), icon=":material/info:")
     if data is None:
         return
     st.markdown(f"Class balance: {balance(data)}.")

@@ -16,7 +16,11 @@ class ScoreTable(Record):
     shape, is the standard error of the mean over the ``n`` samples. ``per_sample`` has shape (N, L)
     and its own unit; ``per_sample_stderr`` is the error of the estimator (None where ``exact``),
     not of the sampling. ``protocol`` is ``isolated`` (only this layer is quantized) or
-    ``accumulated``.
+    ``accumulated`` (this one after all before it; scores are increments and sum to the whole).
+    ``data`` is the set that was scored, ``calibration`` or ``evaluation``; ``calibration`` is that
+    set's digest. ``similarity`` (L, L) compares layers with each other. ``interactions``
+    (L, C, L, C) holds what two layers cost together beyond their sum, in the table's unit,
+    symmetric, 0 where a pair was not measured.
     """
 
     metric: str
@@ -41,4 +45,7 @@ class ScoreTable(Record):
     calibration: str
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
-    schema: int = 1
+    data: str = "calibration"
+    similarity: FloatArray | None = None
+    interactions: FloatArray | None = None
+    schema: int = 2

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from analysis.curvature.jacobian import one_hot_probes, sign_probes, squared_norms
 from analysis.events import Progress, Work
-from analysis.options import Options, as_dict, option
+from analysis.options import Options, option
 from analysis.records import FloatArray, ScoreTable
-from analysis.sensitivity.isolated import IsolatedPlans
-from analysis.sensitivity.task import METRICS, SensitivityTask, in_batches, standard_error
+from analysis.sensitivity.isolated import IsolatedPlans, local_outputs
+from analysis.sensitivity.tables import score_table
+from analysis.sensitivity.task import METRICS, SensitivityTask, in_batches
 
 UNIT = "‖∂logits/∂output‖²"
 # Half of the largest eigenvalue, 1/2, that diag(p) - p p^T can have.
@@ -70,28 +71,19 @@ def hessian_attention(task: SensitivityTask, options: HessianAttentionOptions) -
         lambda batch: _batch(task, plans, batch, options, exact),
     )
     scored = bool(task.candidates)
-    rows = joined["scores"] if scored else joined["norms"]
-    return ScoreTable(
-        metric="hessian_attention",
-        title="Sample-layer attention",
+    return score_table(
+        task,
+        "hessian_attention",
+        options,
         unit="nats" if scored else UNIT,
-        layers=task.network.table.names,
-        candidates=task.candidates,
-        values=rows.mean(0),
-        stderr=standard_error(rows),
+        begin=begin,
+        passes=(1 + (1 + len(task.candidates) if scored else 0), probes),
+        rows=joined["scores"] if scored else joined["norms"],
         per_sample=joined["norms"],
         per_sample_unit=UNIT,
         per_sample_stderr=None if exact else np.sqrt(joined["variances"]),
         exact=exact,
-        protocol="isolated",
-        n=task.n,
         seed=options.seed,
-        forward_passes=1 + (1 + len(task.candidates) if scored else 0),
-        backward_passes=probes,
-        seconds=perf_counter() - begin,
-        options=as_dict(options),
-        settings=task.settings,
-        calibration=task.calibration,
     )
 
 
@@ -126,17 +118,14 @@ def _batch(
     variances = (squares / len(probes) - norms.square()).clamp_min(0) / max(len(probes) - 1, 1)
     scores = np.zeros((len(batch), len(layers), len(task.candidates)))
     if task.candidates:
-        with torch.no_grad():
-            _, prefix = task.network.capture(x)
-        for column, (i, call) in enumerate(zip(owners, calls, strict=True)):
+        for column, local in enumerate(local_outputs(task.network, plans, x)):
             weight = LOSS_BOUND * total[:, column].numpy()
-            with torch.no_grad():
-                plain = task.network.local(x, prefix, call)
-                for c, candidate in enumerate(task.candidates):
-                    z = task.network.local(x, prefix, call, plans.local(layers[i], candidate))
-                    error = task.network.per_sample(call, z - plain, len(batch)).flatten(1)
-                    scores[:, i, c] += weight * error.square().mean(1).double().cpu().numpy()
-            yield Progress(len(probes) + i + 1, 0, f"errors of `{layers[i].name}`")
+            for c, candidate in enumerate(task.candidates):
+                error = local.error(candidate).flatten(1)
+                scores[:, local.layer, c] += weight * error.square().mean(1).double().cpu().numpy()
+            yield Progress(
+                len(probes) + local.layer + 1, 0, f"errors of `{layers[local.layer].name}`"
+            )
     return {"norms": norms.numpy(), "variances": variances.numpy(), "scores": scores}
 
 

@@ -1,7 +1,10 @@
 """Plans that quantize one layer at a time."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
+import torch
 from torch import Tensor
 
 from analysis.models.network import Network
@@ -83,3 +86,41 @@ class IsolatedPlans:
             call: value for value in quantization.weight_values.values() for call in layer.calls
         }
         return Plan(weights=weights, inputs=inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOutput:
+    """The output of one call of a layer on float inputs, float and with the layer quantized.
+
+    ``layer`` is the layer's place in the table, ``plain`` the float output with one row per sample,
+    (B, ...).
+    """
+
+    layer: int
+    call: int
+    plain: Tensor
+    _quantized: Callable[[Candidate], Tensor]
+
+    def error(self, candidate: Candidate) -> Tensor:
+        """Return quantized minus float output (B, ...)."""
+        return self._quantized(candidate) - self.plain
+
+
+def local_outputs(network: Network, plans: IsolatedPlans, x: Tensor) -> Iterator[LocalOutput]:
+    """Iterate over the layers' calls in a batch (B, ...), each on its float input.
+
+    The batch's activations are held while the iterator lives.
+    """
+    with torch.no_grad():
+        _, prefix = network.capture(x)
+    for i, layer in enumerate(network.table.layers):
+        for call in layer.calls:
+            with torch.no_grad():
+                plain = network.local(x, prefix, call)
+
+            def quantized(candidate: Candidate, layer: Layer = layer, call: int = call) -> Tensor:
+                with torch.no_grad():
+                    z = network.local(x, prefix, call, plans.local(layer, candidate))
+                return network.per_sample(call, z, len(x))
+
+            yield LocalOutput(i, call, network.per_sample(call, plain, len(x)), quantized)

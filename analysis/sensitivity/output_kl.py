@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis.errors import QuantizationError
 from analysis.events import Note, Progress, Work
-from analysis.options import Options, as_dict, option
-from analysis.quant.formats import bits_of
+from analysis.options import Options, option
 from analysis.records import FloatArray, ScoreTable
 from analysis.sensitivity.isolated import IsolatedPlans
-from analysis.sensitivity.task import METRICS, SensitivityTask, in_batches, standard_error
+from analysis.sensitivity.tables import need_candidates, score_table
+from analysis.sensitivity.task import METRICS, SensitivityTask, in_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,7 @@ def output_kl(task: SensitivityTask, options: OutputKLOptions) -> Work[ScoreTabl
     """
     begin = perf_counter()
     network, candidates = task.network, task.candidates
-    if not candidates:
-        raise QuantizationError("`output_kl` scores candidates: name at least one, such as `w4a8`.")
+    need_candidates(task, "output_kl")
     layers = network.table.layers
     notes: list[str] = []
     if not network.can_resume:
@@ -79,31 +77,15 @@ def output_kl(task: SensitivityTask, options: OutputKLOptions) -> Work[ScoreTabl
             f"{shared} tensors have several layers as readers; the error of such a tensor is "
             "counted with each of them."
         )
-    harshest = min(
-        range(len(candidates)),
-        key=lambda c: (bits_of(candidates[c].weight), bits_of(candidates[c].activation)),
-    )
-    return ScoreTable(
-        metric="output_kl",
-        title="Output divergence",
+    return score_table(
+        task,
+        "output_kl",
+        options,
         unit="nats",
-        layers=network.table.names,
-        candidates=candidates,
-        values=joined.mean(0),
-        stderr=standard_error(joined),
-        per_sample=joined[:, :, harshest],
-        per_sample_unit=f"nats at {candidates[harshest].text}",
-        exact=True,
-        protocol="isolated",
-        n=task.n,
-        seed=0,
-        forward_passes=1 + len(layers) * len(candidates),
-        backward_passes=0,
-        seconds=perf_counter() - begin,
-        options=as_dict(options),
-        settings=task.settings,
-        calibration=task.calibration,
-        notes=tuple(notes),
+        begin=begin,
+        passes=(1 + len(layers) * len(candidates), 0),
+        rows=joined,
+        notes=notes,
     )
 
 

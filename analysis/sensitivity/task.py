@@ -1,19 +1,22 @@
 """What every sensitivity metric is given, and the registry they enter."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
 
+from analysis.errors import DataError
 from analysis.events import Note, Progress, Work
 from analysis.models.network import Network
 from analysis.quant.statistics import ActivationStatistics
-from analysis.records import Candidate, FloatArray, QuantSettings, ScoreTable
+from analysis.records import Candidate, FloatArray, IntArray, QuantSettings, ScoreTable
 from analysis.registry import Registry
 
 T = TypeVar("T")
+
+CALIBRATION, EVALUATION = "calibration", "evaluation"
 
 
 class Parts(Protocol):
@@ -27,21 +30,61 @@ class Parts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SensitivityTask:
-    """A network, its calibration samples and the candidates to score.
+class Samples:
+    """A set of samples: ``inputs`` returns those with the given numbers, preprocessed, (B, ...).
 
-    ``inputs`` returns the preprocessed samples with the given numbers, (B, ...). ``candidates`` may
-    be empty for metrics that score layers alone. ``parts`` keeps unfinished work.
+    ``labels`` are class indices (N,), None where the set has none. ``role`` is ``calibration`` or
+    ``evaluation``, ``digest`` identifies the content.
+    """
+
+    inputs: Callable[[range], Tensor]
+    n: int
+    labels: IntArray | None = None
+    role: str = CALIBRATION
+    digest: str = ""
+
+    def first(self, n: int) -> "Samples":
+        """Return the first ``n`` samples, all of them where there are fewer."""
+        n = min(n, self.n)
+        return replace(self, n=n, labels=None if self.labels is None else self.labels[:n])
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityTask:
+    """A network, samples and the candidates to score.
+
+    ``candidates`` may be empty for metrics that score layers alone. ``statistics`` are those of the
+    calibration set, whatever ``samples`` are. ``parts`` keeps unfinished work.
     """
 
     network: Network
-    inputs: Callable[[range], Tensor]
-    n: int
+    samples: Samples
     candidates: tuple[Candidate, ...]
     settings: QuantSettings
     statistics: ActivationStatistics
-    calibration: str
     parts: Parts
+
+    @property
+    def n(self) -> int:
+        """Number of samples N."""
+        return self.samples.n
+
+    def inputs(self, numbers: range) -> Tensor:
+        """Return the preprocessed samples with the given numbers, (B, ...)."""
+        return self.samples.inputs(numbers)
+
+    def labels(self, metric: str) -> IntArray:
+        """Return the labels (N,) for a metric that needs them.
+
+        Raises:
+            DataError: If the set has none.
+        """
+        if self.samples.labels is None:
+            raise DataError(
+                f"`{metric}` needs labels, the {self.samples.role} set has none. Choose a labelled "
+                "set, or a metric that needs no labels."
+            )
+        return self.samples.labels
 
     def batches(self, size: int) -> Iterator[range]:
         """Iterate over the sample numbers in batches."""
@@ -115,10 +158,3 @@ class NoParts:
 
 Metric = Callable[[SensitivityTask, Any], Work[ScoreTable]]
 METRICS: Registry[Metric] = Registry("metric")
-
-
-def standard_error(rows: FloatArray) -> FloatArray | None:
-    """Return the standard error of the mean over the first axis, None for a single sample."""
-    if len(rows) < 2:
-        return None
-    return np.asarray(rows.std(axis=0, ddof=1) / np.sqrt(len(rows)), dtype=np.float64)

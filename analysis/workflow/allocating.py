@@ -5,28 +5,14 @@ from typing import Any
 
 from analysis.allocation import build_problem, solve_work
 from analysis.allocation.solvers import SOLVERS
-from analysis.commands import (
-    budget_text,
-    changed_options,
-    changed_settings,
-    command_line,
-)
+from analysis.commands import budget_text, changed_options, changed_settings, command_line
 from analysis.events import Work
 from analysis.options import Options, as_dict, build
-from analysis.records import (
-    Budget,
-    Candidate,
-    QuantSettings,
-    ScoreTable,
-    Solution,
-    Study,
-)
+from analysis.records import Budget, Candidate, QuantSettings, ScoreTable, Solution, Study
 from analysis.sensitivity import METRICS
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import layers
-from analysis.workspace import (
-    Workspace,
-)
+from analysis.workspace import Workspace
 
 
 def allocate(

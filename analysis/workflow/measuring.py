@@ -6,17 +6,8 @@ from time import perf_counter
 from typing import Any
 
 from analysis.allocation.problem import allocation_costs
-from analysis.catalog import (
-    FLOAT,
-    configurations_kind,
-    study_id,
-    study_key_inputs,
-)
-from analysis.commands import (
-    changed_options,
-    changed_settings,
-    command_line,
-)
+from analysis.catalog import FLOAT, configurations_kind, study_id, study_key_inputs
+from analysis.commands import changed_options, changed_settings, command_line
 from analysis.evaluation.accuracy import evaluation, logits
 from analysis.events import Note, Work
 from analysis.models.network import NOTHING
@@ -34,12 +25,7 @@ from analysis.records import (
 )
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import BATCH, model_inputs, statistics
-from analysis.workspace import (
-    LoadedStudy,
-    Workspace,
-    calibration_inputs,
-    evaluation_inputs,
-)
+from analysis.workspace import LoadedStudy, Workspace, calibration_inputs, evaluation_inputs
 from cache.keys import digest
 
 

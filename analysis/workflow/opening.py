@@ -2,28 +2,13 @@
 
 from dataclasses import asdict
 
-from analysis.catalog import (
-    LAYERS,
-    STUDIES,
-    study_id,
-    study_key_inputs,
-)
-from analysis.commands import (
-    command_line,
-    default_name,
-)
+from analysis.catalog import LAYERS, STUDIES, study_id, study_key_inputs
+from analysis.commands import command_line, default_name
 from analysis.events import Events, Finished, Progress, Started, Work
 from analysis.quant.statistics import ActivationStatistics, collect_statistics
-from analysis.records import (
-    LayerTable,
-    Study,
-    StudySpec,
-)
+from analysis.records import LayerTable, Study, StudySpec
 from analysis.steps import Step, StoredParts
-from analysis.workspace import (
-    Workspace,
-    calibration_inputs,
-)
+from analysis.workspace import Workspace, calibration_inputs
 
 BATCH = 128
 

@@ -3,29 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from analysis.catalog import (
-    scores_kind,
-)
-from analysis.commands import (
-    changed_options,
-    changed_settings,
-    command_line,
-)
+from analysis.catalog import scores_kind
+from analysis.commands import changed_options, changed_settings, command_line
 from analysis.events import Work
 from analysis.options import Options, as_dict, build
-from analysis.records import (
-    Candidate,
-    QuantSettings,
-    ScoreTable,
-    Study,
-)
+from analysis.records import Candidate, QuantSettings, ScoreTable, Study
 from analysis.sensitivity import METRICS, SensitivityTask
+from analysis.sensitivity.task import CALIBRATION, Samples
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import model_inputs, statistics
-from analysis.workspace import (
-    Workspace,
-    calibration_inputs,
-)
+from analysis.workspace import LoadedStudy, Workspace, calibration_inputs, evaluation_inputs
 
 DEFAULT_CANDIDATES = tuple(Candidate.parse(c) for c in ("w2a8", "w3a8", "w4a8", "w6a8", "w8a8"))
 
@@ -48,18 +35,20 @@ def score(
     options = method.options() if options is None else options
     # Pins do not enter a score: tables that differ in nothing else are one table.
     settings = replace(settings or QuantSettings(), pin_first_last=True)
+    role = str(as_dict(options).get("data", CALIBRATION))
+    inputs = model_inputs(study) | {"calibration": study.calibration.digest}
+    if role != CALIBRATION:
+        inputs[role] = study.evaluation.digest
 
     def work(parts: StoredParts) -> Work[ScoreTable]:
         ranges = yield from statistics(workspace, study).need(workspace.store)
         loaded = workspace.live(study)
         task = SensitivityTask(
             network=loaded.network,
-            inputs=calibration_inputs(loaded),
-            n=study.calibration.n,
+            samples=_samples(loaded, role),
             candidates=tuple(candidates),
             settings=settings,
             statistics=ranges,
-            calibration=study.calibration.digest,
             parts=parts,
         )
         return (yield from method.function(task, options))
@@ -75,7 +64,7 @@ def score(
             flags | changed_options(metric=options) | changed_settings(settings),
         ),
         record=ScoreTable,
-        inputs=model_inputs(study) | {"calibration": study.calibration.digest},
+        inputs=inputs,
         options={
             "metric": metric,
             "options": as_dict(options),
@@ -98,3 +87,12 @@ def score_again(workspace: Workspace, study: Study, table: ScoreTable) -> Step[S
         candidates=table.candidates,
         settings=table.settings,
     )
+
+
+def _samples(loaded: LoadedStudy, role: str) -> Samples:
+    """Return one of the study's sets as metrics see it."""
+    here = role == CALIBRATION
+    data = loaded.calibration if here else loaded.evaluation
+    reference = loaded.study.calibration if here else loaded.study.evaluation
+    inputs = calibration_inputs(loaded) if here else evaluation_inputs(loaded)
+    return Samples(inputs, reference.n, data.labels, role, reference.digest)

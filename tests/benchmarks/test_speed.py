@@ -12,7 +12,7 @@ from analysis.quant.configure import plan_of, quantize_nearest
 from analysis.quant.statistics import ActivationStatistics, collect_statistics
 from analysis.records import Allocation, Candidate, QuantSettings
 from analysis.sensitivity import METRICS, SensitivityTask
-from analysis.sensitivity.task import NoParts
+from analysis.sensitivity.task import NoParts, Samples
 from tests.benchmarks.plain_resnet20 import backward_to_activations, folded, suffixes
 from tests.reference.cifar_resnet20 import CifarResNet20
 from tests.reference.work import finish as finished
@@ -57,12 +57,10 @@ def plain(model) -> CifarResNet20:
 def task(network, statistics, x, candidates) -> SensitivityTask:
     return SensitivityTask(
         network=network,
-        inputs=lambda batch: x[batch.start : batch.stop],
-        n=len(x),
+        samples=Samples(lambda batch: x[batch.start : batch.stop], len(x)),
         candidates=candidates,
         settings=QuantSettings(weight_range="min_max", activation_range="min_max"),
         statistics=statistics,
-        calibration="benchmark",
         parts=NoParts(),
     )
 

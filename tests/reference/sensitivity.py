@@ -9,7 +9,7 @@ from analysis.models.network import Network, build_network
 from analysis.quant.configure import estimate_activation, estimate_weight
 from analysis.quant.statistics import ActivationStatistics, collect_statistics
 from analysis.records import FLOAT, Candidate, Layer, QuantSettings
-from analysis.sensitivity.task import NoParts, Parts, SensitivityTask
+from analysis.sensitivity.task import NoParts, Parts, Samples, SensitivityTask
 from tests.reference.attention import output_of
 from tests.reference.work import finish
 
@@ -25,17 +25,18 @@ def make_task(
     x: Tensor,
     *texts: str,
     settings: QuantSettings = SETTINGS,
+    labels: np.ndarray | None = None,
     parts: Parts | None = None,
 ) -> SensitivityTask:
     network = build_network(model, x[:2])
     return SensitivityTask(
         network=network,
-        inputs=lambda numbers: x[numbers.start : numbers.stop],
-        n=len(x),
+        samples=Samples(
+            lambda numbers: x[numbers.start : numbers.stop], len(x), labels, digest="calibration"
+        ),
         candidates=candidates(*texts),
         settings=settings,
         statistics=finish(collect_statistics(network, lambda: [x], 1)),
-        calibration="calibration",
         parts=parts or NoParts(),
     )
 

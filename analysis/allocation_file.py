@@ -46,7 +46,13 @@ def read_allocation(text: str, table: LayerTable) -> Allocation:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise QuantizationError(
-            f"An allocation file must be JSON, line {error.lineno} is not: {error.msg}."
+            f"An allocation file must be JSON, line {error.lineno} is not: {error.msg}. Take it as "
+            "it was exported, or mend that line."
+        ) from error
+    except (RecursionError, ValueError) as error:  # nested too deep, an endless number
+        raise QuantizationError(
+            "An allocation file must name a format for each layer and nothing more, got JSON that "
+            "is nested too deep or holds an endless number. Take it as it was exported."
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("allocation"), dict):
         raise QuantizationError(
@@ -55,7 +61,8 @@ def read_allocation(text: str, table: LayerTable) -> Allocation:
         )
     if content.get("schema", SCHEMA) != SCHEMA:
         raise QuantizationError(
-            f"An allocation file must have schema {SCHEMA}, got {content['schema']!r}."
+            f"An allocation file must have schema {SCHEMA}, got "
+            f"`{str(content['schema'])[:20]}`. Export it again."
         )
     chosen = {name: _candidate(name, value) for name, value in content["allocation"].items()}
     unknown = [name for name in chosen if name not in table.names]
@@ -94,7 +101,10 @@ def uniform_allocation(
 
 def _candidate(name: str, value: object) -> Candidate:
     if isinstance(value, str):
-        candidate = Candidate.parse(value)
+        try:
+            candidate = Candidate.parse(value[:80])
+        except QuantizationError as error:
+            raise QuantizationError(f"Layer `{name[:80]}`: {error}") from error
     elif isinstance(value, dict) and {"weight", "activation"} <= value.keys():
         candidate = Candidate(str(value["weight"]), str(value["activation"]))
     else:
@@ -110,4 +120,8 @@ def _candidate(name: str, value: object) -> Candidate:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "") if names else "none"
+    return (
+        ", ".join(name[:80] for name in names[:3]) + (", …" if len(names) > 3 else "")
+        if names
+        else "none"
+    )

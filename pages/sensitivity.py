@@ -14,7 +14,11 @@ page = shell.open_page(
 left, right = st.columns([2, 1], vertical_alignment="bottom")
 with left:
     name = st.selectbox(
-        "Metric", METRICS.names(), format_func=lambda n: METRICS[n].title, key="metric"
+        "Metric",
+        METRICS.names(),
+        format_func=lambda n: METRICS[n].title,
+        key="metric",
+        persist_state="session",
     )
 with right, st.popover("Options", icon=":material/tune:", width="stretch"):
     candidates = forms.candidates("score-candidates")
@@ -40,9 +44,13 @@ for note in scores.notes:
 candidate = None
 if scores.candidates:
     texts = [c.text for c in scores.candidates]
-    chosen = st.segmented_control("Quantized to", texts, default=texts[0], key="score-candidate")
+    chosen = st.segmented_control(
+        "Quantized to", texts, default=texts[0], key="score-candidate", persist_state="session"
+    )
     candidate = scores.candidates[texts.index(chosen or texts[0])]
-by_score = st.toggle("Sort by score", key="score-sorted", help="Otherwise in network order")
+by_score = st.toggle(
+    "Sort by score", key="score-sorted", persist_state="session", help="Otherwise in network order"
+)
 charts.draw(
     ranking(
         scores,

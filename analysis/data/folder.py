@@ -112,7 +112,10 @@ def _from_csv(folder: Path) -> _Listing:
         raise DataError(f"`{path}` must be a UTF-8 table, got: {error}.") from error
     if not rows or not {"file", "label"} <= rows[0].keys():
         columns = ", ".join(map(str, rows[0])) if rows else "no rows"
-        raise DataError(f"`{path}` must have the columns `file` and `label`, got {columns}.")
+        raise DataError(
+            f"`{path}` must have the columns `file` and `label`, got {columns}. "
+            "Separate them by commas, with these names in the first line."
+        )
     root, files = folder.resolve(), []
     for line, row in enumerate(rows, start=2):
         if not row["file"] or row["label"] in (None, ""):

@@ -52,16 +52,18 @@ def check_npz(source: Path | bytes) -> dict[str, Member]:
         with ZipFile(_open(source)) as archive:
             members = {info.filename: info for info in archive.infolist()}
             if "x.npy" not in members:
-                names = sorted(name.removesuffix(".npy") for name in members)[:5]
+                names = sorted(_plain(name.removesuffix(".npy")) for name in members)[:5]
                 raise DataError(
                     f"{what} must hold an array `x` (and `y` for labels), got "
                     f"{', '.join(names) or 'nothing'}. Save with `np.savez(file, x=x, y=y)`."
                 )
-            return {
+            found = {
                 name: _member(archive, members[f"{name}.npy"], f"{what}, array `{name}`,")
                 for name in ("x", "y")
                 if f"{name}.npy" in members
             }
+        _check_shapes(found, what)
+        return found
     except OSError as error:
         raise DataError(
             f"{what} must be a readable file, got: {error.strerror or error}."
@@ -99,15 +101,7 @@ def read_npz(source: Path | bytes, name: str) -> Dataset:
 
 def as_images(x: NDArray[Any], what: str) -> tuple[Pixels, tuple[str, ...]]:
     """Return images (N, C, H, W), uint8 or float32, and notes on what was assumed."""
-    if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise DataError(
-            f"{what} must hold `x` as uint8 (0..255) or float, got {x.dtype}. "
-            "Convert with `x.astype(np.uint8)` if the values are 0..255."
-        )
-    if x.ndim not in (3, 4) or not x.size:
-        raise DataError(
-            f"{what} must hold `x` of shape (N, C, H, W) or (N, H, W, C), got {x.shape}."
-        )
+    _check_shapes({"x": Member(x.shape, x.dtype)}, what)
     notes: list[str] = []
     if x.ndim == 3:
         x = x[:, None]
@@ -140,14 +134,43 @@ def as_images(x: NDArray[Any], what: str) -> tuple[Pixels, tuple[str, ...]]:
 
 def as_labels(y: NDArray[Any], n: int, what: str) -> Labels:
     """Return class indices, int64 of shape (n,)."""
-    if y.dtype.kind not in "iu" or y.size != n or y.shape not in ((n,), (n, 1)):
+    _check_labels(Member(y.shape, y.dtype), n, what)
+    if int(y.min()) < 0:
+        raise DataError(
+            f"{what} must hold class indices from 0 in `y`, got {int(y.min())}. Number the classes "
+            "from 0, or leave out samples without a class."
+        )
+    return y.reshape(n).astype(np.int64)
+
+
+def _check_shapes(members: dict[str, Member], what: str) -> None:
+    """Check what headers announce, before anything is read."""
+    x = members["x"]
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise DataError(
+            f"{what} must hold `x` as uint8 (0..255) or float, got {x.dtype}. "
+            "Convert with `x.astype(np.uint8)` if the values are 0..255."
+        )
+    if len(x.shape) not in (3, 4) or not math.prod(x.shape):
+        raise DataError(
+            f"{what} must hold `x` of shape (N, C, H, W) or (N, H, W, C), got {x.shape}. "
+            "Stack one array per image."
+        )
+    if "y" in members:
+        _check_labels(members["y"], x.shape[0], what)
+
+
+def _check_labels(y: Member, n: int, what: str) -> None:
+    if y.dtype.kind not in "iu" or y.shape not in ((n,), (n, 1)):
         raise DataError(
             f"{what} must hold `y` as whole numbers of shape ({n},), one for each image, "
-            f"got {y.dtype} of shape {y.shape}."
+            f"got {y.dtype} of shape {y.shape}. Save one class index per image, or no `y`."
         )
-    if int(y.min()) < 0:
-        raise DataError(f"{what} must hold class indices from 0 in `y`, got {int(y.min())}.")
-    return y.reshape(n).astype(np.int64)
+
+
+def _plain(name: str) -> str:
+    """Return a member's name without what would be more than text on a page."""
+    return "".join(c if c.isalnum() or c in "-_./" else "_" for c in name[:40])
 
 
 def _member(archive: ZipFile, info: ZipInfo, what: str) -> Member:

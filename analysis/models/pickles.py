@@ -5,8 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-# Parts of a pickled tensor: asking for them is no sign of code.
-_USUAL = ("torch.", "collections.")
+# What a state dict asks for; a file that breaks off within one of these names is damaged.
+_USUAL = (
+    "collections.OrderedDict",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    "torch.storage._load_from_bytes",
+    *(f"torch.{kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int")),
+)
 
 
 def foreign_object(path: Path) -> str | None:
@@ -15,7 +21,12 @@ def foreign_object(path: Path) -> str | None:
     Nothing is executed or imported. None if there is no such object.
     """
     with path.open("rb") as file:
-        return next((name for name in _objects(file) if not name.startswith(_USUAL)), None)
+        return next((name for name in _objects(file) if not part_of_tensors(name)), None)
+
+
+def part_of_tensors(name: str) -> bool:
+    """Tell whether a name, perhaps cut short, is one that tensors by name ask for."""
+    return any(usual.startswith(name.rstrip(".")) for usual in _USUAL)
 
 
 def _objects(file: IO[bytes]) -> Iterator[str]:

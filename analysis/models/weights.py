@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from analysis.errors import WeightsError
-from analysis.models.pickles import foreign_object
+from analysis.models.pickles import foreign_object, part_of_tensors
 
 # Where training scripts put the weights inside a checkpoint; raw weights before averaged ones.
 WRAPPERS = (
@@ -61,7 +61,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
         raise WeightsError(f"The weights file `{path}` does not exist. Check the path.")
     if path.stat().st_size == 0:
         raise WeightsError(f"The weights file `{path.name}` is empty. Save or download it again.")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    content = _read_safetensors(path) if _is_safetensors(path) else _read_checkpoint(path)
     state = _tensors(_unwrap(content), path.name)
     check_finite(state, f"The weights file `{path.name}`")
     stem = _stem(state)
@@ -150,6 +150,16 @@ def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
         )
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Tell the format by the content; the ending decides where the content is no format's."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if is_zipfile(path):
+        return False
+    length = int.from_bytes(start[:8], "little")
+    return (start[8:] == b"{" and length < path.stat().st_size) or path.suffix == ".safetensors"
+
+
 def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
@@ -163,10 +173,14 @@ def _read_safetensors(path: Path) -> object:
 def _read_checkpoint(path: Path) -> object:
     _check_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # A file object: torch would choose another reader by the name's ending.
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         code = _GLOBAL.search(str(error))
-        wanted = code[1] if code else None if is_zipfile(path) else foreign_object(path)
+        wanted = code[1] if code else None
+        if wanted is None or part_of_tensors(wanted):
+            wanted = None if is_zipfile(path) else foreign_object(path)
         if wanted is None:
             raise WeightsError(_damaged(path, "it is no torch checkpoint")) from error
         raise WeightsError(

@@ -24,7 +24,7 @@ from analysis.records import (
 )
 from analysis.steps import Step
 from cache.errors import StoreError
-from pages.ui import forms, resources, session, shell, words
+from pages.ui import forms, resources, session, shell, uploads, words
 from pages.ui.shell import Page
 
 _FORMATS = [*FORMATS, FLOAT]
@@ -219,10 +219,11 @@ def solve_form(page: Page, step: Step[ScoreTable], pin: bool) -> None:
     for name in used:
         label, low, high, start, step_size = _LIMITS[name]
         limits[name] = st.number_input(label, low, high, start, step_size, key=f"limit-{name}")
+    said = st.empty()  # above the button: below it a popover's end may be out of sight
     if not st.button("Solve", type="primary", icon=":material/bolt:", key="solve"):
         return
     if not used:
-        st.error("A solver needs at least one budget: choose one, such as size.")
+        said.error("A solver needs at least one budget: choose one, such as size.")
         return
     budgets = [Budget(resource=name, limit=float(limits[name])) for name in used]
     work = workflow.allocate(
@@ -231,10 +232,10 @@ def solve_form(page: Page, step: Step[ScoreTable], pin: bool) -> None:
     try:
         solution = result(work.events(resources.store()))
     except InfeasibleBudgetError as error:
-        st.error(str(error), icon=":material/block:")
+        said.error(str(error), icon=":material/block:")
         return
     except (AnalysisError, StoreError) as error:
-        st.error(str(error), icon=":material/error:")
+        said.error(uploads.readable(str(error), resources.store().root), icon=":material/error:")
         return
     st.session_state[session.Key.SOLUTION] = work.key
     st.session_state[session.Key.SOLVE_COMMAND] = f"{work.command} --out allocation.json"

@@ -20,12 +20,18 @@ def edit(options: type[T], key: str) -> T:
 def _widget(spec: OptionSpec, key: str) -> object:
     label = spec.name.replace("_", " ").capitalize()
     if spec.type is bool:
-        return st.checkbox(label, bool(spec.default), key=key, help=spec.help)
+        return st.checkbox(
+            label, bool(spec.default), key=key, persist_state="session", help=spec.help
+        )
     if spec.choices is not None:
         index = spec.choices.index(str(spec.default))
-        return st.selectbox(label, spec.choices, index, key=key, help=spec.help)
+        return st.selectbox(
+            label, spec.choices, index, key=key, persist_state="session", help=spec.help
+        )
     if spec.type is str:
-        return st.text_input(label, str(spec.default), key=key, help=spec.help)
+        return st.text_input(
+            label, str(spec.default), key=key, persist_state="session", help=spec.help
+        )
     low, high = spec.low, spec.high
     if spec.type is int:
         return st.number_input(
@@ -34,9 +40,12 @@ def _widget(spec: OptionSpec, key: str) -> object:
             None if high is None else int(high),
             int(spec.default),
             key=key,
+            persist_state="session",
             help=spec.help,
         )
-    return st.number_input(label, low, high, float(spec.default), key=key, help=spec.help)
+    return st.number_input(
+        label, low, high, float(spec.default), key=key, persist_state="session", help=spec.help
+    )
 
 
 def about(method: Method) -> None:  # type: ignore[type-arg]
@@ -52,9 +61,15 @@ def candidates(key: str) -> tuple[Candidate, ...]:
 
     names = list(FORMATS)
     weights = st.multiselect(
-        "Weight formats", names, ["int2", "int3", "int4", "int6", "int8"], key=f"{key}-weight"
+        "Weight formats",
+        names,
+        ["int2", "int3", "int4", "int6", "int8"],
+        key=f"{key}-weight",
+        persist_state="session",
     )
-    activations = st.multiselect("Activation formats", names, ["int8"], key=f"{key}-activation")
+    activations = st.multiselect(
+        "Activation formats", names, ["int8"], key=f"{key}-activation", persist_state="session"
+    )
     return tuple(Candidate(w, a) for w in sorted(weights, key=names.index) for a in activations)
 
 
@@ -72,13 +87,19 @@ def quantizer_settings(key: str) -> QuantSettings:
         "Activation scope",
         ("tensor", "layer_input"),
         key=f"{key}-scope",
+        persist_state="session",
         format_func=lambda s: {
             "tensor": "tensor: every reader sees quantized values",
             "layer_input": "layer input: only the layer does",
         }[s],
     )
     weight = st.selectbox(
-        "Weight ranges", names, names.index(default.weight_range), title, key=f"{key}-weight"
+        "Weight ranges",
+        names,
+        names.index(default.weight_range),
+        title,
+        key=f"{key}-weight",
+        persist_state="session",
     )
     activation = st.selectbox(
         "Activation ranges",
@@ -86,8 +107,11 @@ def quantizer_settings(key: str) -> QuantSettings:
         names.index(default.activation_range),
         title,
         key=f"{key}-activation",
+        persist_state="session",
     )
-    per_channel = st.checkbox("One weight scale per output channel", True, key=f"{key}-channel")
+    per_channel = st.checkbox(
+        "One weight scale per output channel", True, key=f"{key}-channel", persist_state="session"
+    )
     return QuantSettings(
         scope=scope,
         weight_range=weight,

@@ -32,6 +32,7 @@ def button(
     job = work.latest(job_key(spec))
     if job is not None and job.state == "finished" and session.waits_for(spec.name):
         session.select_study(spec.name)
+        st.toast(f"{spec.name} is open.", icon=":material/check:")
         st.rerun()
     work.start(
         job_key(spec),

@@ -41,7 +41,8 @@ def _choose(names: list[str], pending: str | None) -> None:
     carries a set value to the link from a session's second run on, the first is up to us.
     """
     first_run = Key.STUDY not in st.session_state
-    asked_for = (pending, st.session_state.get(Key.STUDY), names[0])
+    linked = st.query_params.get(Key.STUDY)  # all that a tab keeps when the server starts anew
+    asked_for = (pending, st.session_state.get(Key.STUDY), linked, names[0])
     name = next(name for name in asked_for if name in names)
     st.session_state[Key.STUDY] = name
     if first_run and Key.STUDY not in st.query_params:

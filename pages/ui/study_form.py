@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.commands import DEMO
-from analysis.errors import AnalysisError, UnknownNameError
+from analysis.errors import AnalysisError
 from cache.errors import StoreError
 from pages.ui import asked, offered, opening, resources, session, uploads
 
@@ -35,12 +35,19 @@ def draw() -> None:
             asked.MAX_SIDE,
             0 if source == "demo" else 224,
             key=f"study-size-{source}",
+            persist_state="session",
             help="Side to which images are scaled and cropped; 0 keeps their own size.",
         )
         samples = _limit("Calibration samples", "study-samples")
         evaluation_samples = _limit("Evaluation samples", "study-evaluation-samples")
         seed = st.number_input(
-            "Seed", 0, asked.MAX_SEED, 0, key="study-seed", help="Of the sample choice."
+            "Seed",
+            0,
+            asked.MAX_SEED,
+            0,
+            key="study-seed",
+            persist_state="session",
+            help="Of the sample choice.",
         )
     name = st.text_input(
         "Name of the study", architecture, key=f"study-name-{source}-{architecture}", width=420
@@ -64,9 +71,6 @@ def draw() -> None:
                 name=name or "",
             )
         )
-    except UnknownNameError as error:
-        st.error(str(error), icon=":material/error:")
-        return
     except AnalysisError as error:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button("Open this study", disabled=True, icon=":material/play_arrow:")
@@ -105,6 +109,7 @@ def _model() -> tuple[str, str, str, str]:
         required=True,
         format_func=lambda s: asked.SOURCES[s],
         key="study-source",
+        persist_state="session",
         wrap=True,
     )
     with st.spinner("Reading the list of models …"):
@@ -114,6 +119,7 @@ def _model() -> tuple[str, str, str, str]:
         names,
         names.index("resnet18") if "resnet18" in names else 0,
         key=f"study-architecture-{source}",
+        persist_state="session",
         accept_new_options=True,
         help=f"{len(names):,} models; type to search.",
     )
@@ -122,6 +128,7 @@ def _model() -> tuple[str, str, str, str]:
         asked.WEIGHTS[source],
         format_func=lambda w: _WEIGHTS[w],
         key=f"study-weights-{source}",
+        persist_state="session",
     )
     file = ""
     if weights == asked.FILE:
@@ -141,6 +148,7 @@ def _data(role: str, source: str) -> str:
         0 if source == "demo" else 1,
         format_func=lambda c: labels.get(c, "gone"),
         key=f"study-{role}-{source}",
+        persist_state="session",
         label_visibility="collapsed",
     )
     if choice == asked.DIGITS:
@@ -194,6 +202,7 @@ def _normalization(source: str) -> str:
         names.index("values" if source == "demo" else "imagenet"),
         format_func=lambda n: _NORMALIZE[n],
         key=f"study-normalize-{source}",
+        persist_state="session",
         help="Mean and standard deviation per channel, of pixels in 0..1.",
     )
     if choice != "values":
@@ -202,6 +211,7 @@ def _normalization(source: str) -> str:
         "Mean; std",
         DEMO.normalize if source == "demo" else "0.5,0.5,0.5;0.25,0.25,0.25",
         key=f"study-mean-std-{source}",
+        persist_state="session",
     )
     return text or ""
 
@@ -213,5 +223,6 @@ def _limit(label: str, key: str) -> int | None:
         asked.MAX_SAMPLES,
         0,
         key=key,
+        persist_state="session",
         help="How many to take, classes in proportion; 0 takes all.",
     )

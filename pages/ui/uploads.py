@@ -74,13 +74,15 @@ def keep(root: Path, kind: str, name: str, content: bytes) -> Upload:
 
 
 def readable(text: str, root: Path) -> str:
-    """Return a text for a browser: uploads by their owners' names, offers without the folder."""
+    """Return a text for a browser: uploads by their owners' names, no folder of the machine."""
     for path in kept(root):
         if path.stem in text:
             shown = _name_of(path)
             text = text.replace(str(path), shown).replace(path.name, shown)
     place = offered.folder(offered.DATA_VARIABLE)
-    return text if place is None else text.replace(f"{place}/", "")
+    if place is not None:
+        text = text.replace(f"{place}/", "")
+    return text.replace(str(root), root.name)
 
 
 def kept(root: Path) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from analysis.events import Events
 from analysis.jobs import Job
 from analysis.steps import Step
 from cache.errors import StoreError
-from pages.ui import resources
+from pages.ui import resources, uploads
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.5
@@ -59,7 +59,7 @@ def start(
         watch(job.id)
         return
     if job is not None and job.state == "failed":
-        st.error(job.error, icon=":material/error:")
+        st.error(uploads.readable(job.error, resources.store().root), icon=":material/error:")
     elif job is not None and job.state in ("cancelled", "interrupted"):
         st.info(f"The last run was {job.state}; finished parts are kept and will be reused.")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -129,5 +129,5 @@ def at_once(step: Step[T]) -> T | None:
     try:
         return result(step.events(resources.store()))
     except (AnalysisError, StoreError) as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(uploads.readable(str(error), resources.store().root), icon=":material/error:")
         return None

@@ -54,7 +54,7 @@ def refused(said, status: int, *parts: str) -> None:
         (["scor"], ["no step `scor`", "did you mean `score`"]),
         (["pareto"], ["no step `pareto`"]),
         (["score"], ["--metric", "score --help"]),
-        (["score", "--metric", "hessian_atention"], ["did you mean `hessian_attention`?"]),
+        (["score", "--metric", "hessian_atention"], ["did you mean `hessian_attention`"]),
         (["score", "--metric", "output_kl", "--probes", 3], ["no flag `--probes`"]),
         (["score", "--metric", "output_kl", "--batch-sze", 3], ["did you mean `--batch-size`"]),
         (["score", "--metric", "output_kl", "--batch-size", 0], ["[1, 4096], got 0"]),
@@ -254,7 +254,9 @@ def test_a_study_file_with_a_wrong_key_is_refused(lab, tmp_path):
         ("[]", "the key `allocation` is missing"),
         ('{"allocation": {"0": "w4a8"}}', "2 missing (3, 7)"),
         ('{"allocation": {"0": "w4a8", "3": "w4a8", "7": "w9a8"}}', "no format `int9`"),
-        ('{"schema": 9, "allocation": {}}', "schema 1, got 9"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"schema": ' + "9" * 6000 + "}", "endless number"),
+        ('{"schema": 9, "allocation": {}}', "schema 1, got `9`"),
     ],
 )
 def test_allocation_files_that_do_not_fit_are_refused(lab, tmp_path, content, part):

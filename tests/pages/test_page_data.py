@@ -91,7 +91,9 @@ def test_an_unknown_architecture_gets_suggestions_in_the_page(cache_dir: Path) -
     at.session_state["study-architecture-demo"] = "digits-resnt"
     at.switch_page("data.py").run()
     assert not at.exception
-    assert "did you mean `digits-resnet`" in at.error[0].value
+    assert any("did you mean `digits-resnet`" in text.value for text in at.markdown)
+    (button,) = (b for b in at.button if b.label == "Open this study")
+    assert button.disabled
 
 
 def test_a_failed_opening_shows_its_sentence(

@@ -125,6 +125,24 @@ def test_code_in_a_pickle_that_torch_did_not_write_is_refused_with_its_name(tmp_
     assert not ran.exists()
 
 
+def test_the_content_decides_the_format_not_the_ending(tmp_path):
+    state = {"a": torch.arange(3.0)}
+    save_file(state, tmp_path / "w.pt")
+    torch.save(state, tmp_path / "w.safetensors")
+    for name in ("w.pt", "w.safetensors"):
+        assert torch.equal(read_state_dict(tmp_path / name)["a"], state["a"])
+
+
+def test_a_truncated_old_file_is_not_taken_for_code(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.zeros(100)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for length in range(40, len(whole) - 1, 40):
+        path.write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match="complete torch checkpoint"):
+            read_state_dict(path)
+
+
 def test_a_whole_pickled_module_is_refused_with_advice(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"Linear`.*state_dict\(\)"):

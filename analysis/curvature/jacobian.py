@@ -70,14 +70,23 @@ def squared_norms(
     Over one-hot probes their sum is the exact squared Frobenius norm; over random signs their mean
     is an unbiased estimate of it.
     """
+    for found in gradients(network, calls, x, probes):
+        yield torch.stack([squares_per_sample(g) for g in found], dim=1)
+
+
+def gradients(
+    network: Network, calls: Sequence[int], x: Tensor, probes: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield, for each probe (B, C), its products (B, ...) with the Jacobians of K calls' outputs.
+
+    The first axis counts samples, whatever the layout of the layer's own output.
+    """
     graph = linearise(network, calls, x)
     for k, probe in enumerate(probes):
-        gradients = graph.pull_back(probe, keep=k < len(probes) - 1)
-        rows = (
-            squares_per_sample(network.per_sample(call, g, len(x)))
-            for call, g in zip(calls, gradients, strict=True)
+        found = graph.pull_back(probe, keep=k < len(probes) - 1)
+        yield tuple(
+            network.per_sample(call, g, len(x)) for call, g in zip(calls, found, strict=True)
         )
-        yield torch.stack(tuple(rows), dim=1)
 
 
 def squares_per_sample(z: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from analysis.records.measurement import (
     Paired,
     TensorRange,
 )
+from analysis.records.outputs import LayerErrors, OutputChanges
 from analysis.records.scores import ScoreTable
 from analysis.records.study import DataRef, ModelRef, Study, StudySpec
 
@@ -34,8 +35,10 @@ __all__ = [
     "FloatOutputs",
     "IntArray",
     "Layer",
+    "LayerErrors",
     "LayerTable",
     "ModelRef",
+    "OutputChanges",
     "Paired",
     "QuantSettings",
     "Record",

@@ -11,10 +11,11 @@ from analysis.errors import DataError
 from analysis.events import Note, Progress, Work
 from analysis.models.network import Network
 from analysis.quant.statistics import ActivationStatistics
-from analysis.records import Candidate, FloatArray, IntArray, QuantSettings, ScoreTable
+from analysis.records import Candidate, FloatArray, IntArray, QuantSettings, Record, ScoreTable
 from analysis.registry import Registry
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 CALIBRATION, EVALUATION = "calibration", "evaluation"
 
@@ -49,12 +50,44 @@ class Samples:
         return replace(self, n=n, labels=None if self.labels is None else self.labels[:n])
 
 
+class Shared(Protocol):
+    """Where work that several metrics need is done once."""
+
+    def __call__(
+        self,
+        name: str,
+        record: type[R],
+        compute: Callable[["SensitivityTask"], Work[R]],
+        task: "SensitivityTask",
+    ) -> Work[R]:
+        """Return the record under a name, computed unless it is known.
+
+        Args:
+            name: What is computed, with every option that changes the result or its parts.
+            record: Class of the result.
+            compute: Computes it from a task like ``task``, with parts of its own.
+            task: The task at hand.
+        """
+
+
+def computed_here(
+    name: str,
+    record: type[R],
+    compute: Callable[["SensitivityTask"], Work[R]],
+    task: "SensitivityTask",
+) -> Work[R]:
+    """Share nothing: compute."""
+    del name, record
+    return (yield from compute(task))
+
+
 @dataclass(frozen=True, slots=True)
 class SensitivityTask:
     """A network, samples and the candidates to score.
 
     ``candidates`` may be empty for metrics that score layers alone. ``statistics`` are those of the
-    calibration set, whatever ``samples`` are. ``parts`` keeps unfinished work.
+    calibration set, whatever ``samples`` are. ``parts`` keeps unfinished work, ``shared`` finished
+    work that other metrics need as well.
     """
 
     network: Network
@@ -63,6 +96,7 @@ class SensitivityTask:
     settings: QuantSettings
     statistics: ActivationStatistics
     parts: Parts
+    shared: "Shared" = computed_here
 
     @property
     def n(self) -> int:

@@ -1,19 +1,21 @@
 """From a study to the scores of a metric."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from typing import TypeVar
 
 from analysis.catalog import scores_kind
 from analysis.commands import changed_options, changed_settings, command_line
 from analysis.events import Work
 from analysis.options import Options, as_dict, build
-from analysis.records import Candidate, QuantSettings, ScoreTable, Study
+from analysis.records import Candidate, QuantSettings, Record, ScoreTable, Study
 from analysis.sensitivity import METRICS, SensitivityTask
 from analysis.sensitivity.task import CALIBRATION, Samples
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import model_inputs, statistics
 from analysis.workspace import LoadedStudy, Workspace, calibration_inputs, evaluation_inputs
 
+R = TypeVar("R", bound=Record)
 DEFAULT_CANDIDATES = tuple(Candidate.parse(c) for c in ("w2a8", "w3a8", "w4a8", "w6a8", "w8a8"))
 
 
@@ -40,6 +42,28 @@ def score(
     if role != CALIBRATION:
         inputs[role] = study.evaluation.digest
 
+    def shared(
+        name: str,
+        record: type[R],
+        compute: Callable[[SensitivityTask], Work[R]],
+        task: SensitivityTask,
+    ) -> Work[R]:
+        step = Step(
+            name="measured",
+            version=1,
+            title=name,
+            command="",
+            record=record,
+            inputs=inputs,
+            options={
+                "what": name,
+                "candidates": [c.text for c in candidates],
+                "settings": asdict(settings),
+            },
+            work=lambda own: compute(replace(task, parts=own)),
+        )
+        return (yield from step.need(workspace.store))
+
     def work(parts: StoredParts) -> Work[ScoreTable]:
         ranges = yield from statistics(workspace, study).need(workspace.store)
         loaded = workspace.live(study)
@@ -50,6 +74,7 @@ def score(
             settings=settings,
             statistics=ranges,
             parts=parts,
+            shared=shared,
         )
         return (yield from method.function(task, options))
 

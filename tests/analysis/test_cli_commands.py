@@ -204,14 +204,14 @@ def test_options_give_way_to_flags_and_to_each_other():
 def test_an_interrupted_score_goes_on_where_it_stopped(lab, monkeypatch):
     words = ("score", "--metric", "hessian_attention", "--batch-size", 2)
     batches = []
-    module = sys.modules[HessianAttentionOptions.__module__]
+    module = sys.modules["analysis.sensitivity.attention"]
     original = module._batch
 
-    def third_time_interrupted(task, plans, batch, options, exact):
+    def third_time_interrupted(task, plans, batch, options, form):
         batches.append(batch)
         if len(batches) == 3:
             raise KeyboardInterrupt
-        return (yield from original(task, plans, batch, options, exact))
+        return (yield from original(task, plans, batch, options, form))
 
     monkeypatch.setattr(module, "_batch", third_time_interrupted)
     said = lab(*words)

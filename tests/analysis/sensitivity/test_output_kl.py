@@ -6,7 +6,8 @@ import torch
 
 from analysis.errors import QuantizationError
 from analysis.records import QuantSettings
-from analysis.sensitivity.output_kl import OutputKLOptions, kl_divergence, output_kl
+from analysis.sensitivity.output_kl import OutputKLOptions, output_kl
+from analysis.sensitivity.outputs import kl_divergence
 from tests.reference import attention as oracle
 from tests.reference.sensitivity import SETTINGS, demo_task, folded_copy, isolated_logits
 from tests.reference.work import CountedParts, finish

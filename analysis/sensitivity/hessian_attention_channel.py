@@ -39,7 +39,7 @@ def hessian_attention_channel(
 def channels_last(layer: Layer, z: Tensor) -> Tensor:
     """Return a layer output (B, ...) as (B, positions, channels)."""
     if layer.kind.startswith("conv"):
-        z = z.movedim(1, -1)
+        z = z.movedim(z.ndim - len(layer.weight_shape) + 1, -1)
     return z.reshape(len(z), -1, z.shape[-1])
 
 

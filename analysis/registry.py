@@ -16,7 +16,7 @@ class Method(Generic[F]):
 
     ``answers`` is the question it answers, in one sentence. ``needs`` holds words of
     ``{"labels", "backward", "factory", "candidates"}``. ``version`` enters every stored key: raise
-    it when the numbers change.
+    it when the numbers change. ``cost`` says in words what it takes, in passes over the samples.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Method(Generic[F]):
     options: type[Options]
     version: int
     function: F
+    cost: str = ""
 
     def describe(self) -> dict[str, Any]:
         """Return the description as plain JSON values."""
@@ -36,6 +37,7 @@ class Method(Generic[F]):
             "answers": self.answers,
             "reference": self.reference,
             "needs": list(self.needs),
+            "cost": self.cost,
             "options": [
                 {
                     "name": o.name,
@@ -72,6 +74,7 @@ class Registry(Generic[F]):
         needs: tuple[str, ...] = (),
         options: type[Options] = Options,
         version: int = 1,
+        cost: str = "",
     ) -> Callable[[F], F]:
         """Decorate a function to enter it under ``name``.
 
@@ -83,7 +86,7 @@ class Registry(Generic[F]):
             if name in self._methods:
                 raise ValueError(f"{self.kind} `{name}` is registered twice")
             self._methods[name] = Method(
-                name, title, answers, reference, needs, options, version, function
+                name, title, answers, reference, needs, options, version, function, cost
             )
             return function
 

@@ -13,7 +13,11 @@ st.set_page_config(page_title="Bitlens", page_icon=ICON, layout="wide")
 # Group -> (file, title, icon); the file's name is the page's path in the link.
 _MENU = {
     "": (("overview", "Overview", "home"), ("data", "Study", "dataset")),
-    "Analyse": (("sensitivity", "Sensitivity", "monitoring"),),
+    "Analyse": (
+        ("sensitivity", "Sensitivity", "monitoring"),
+        ("agreement", "Agreement", "rule"),
+        ("samples", "Samples", "image_search"),
+    ),
     "Decide": (
         ("assignment", "Bit assignment", "equalizer"),
         ("quantization", "Quantization", "compress"),

@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis import workflow
 from analysis.plots.heatmap import attention_heatmap
+from analysis.plots.matrix import interaction_matrix, similarity_matrix
 from analysis.plots.ranking import ranking
 from analysis.sensitivity import METRICS
 from pages.ui import charts, forms, resources, session, shell, work
@@ -60,7 +61,16 @@ charts.draw(
         table=page.table,
     ),
     key="ranking",
+    picks=session.Key.LAYER,
 )
+if scores.similarity is not None:
+    st.subheader("Layer by layer: similarity", anchor=False)
+    charts.draw(similarity_matrix(scores, session.layer() or None), key="similarity")
+if scores.interactions is not None and candidate is not None:
+    st.subheader("Layer by layer: interactions", anchor=False)
+    charts.draw(
+        interaction_matrix(scores, candidate, selected=session.layer() or None), key="interactions"
+    )
 if scores.per_sample is not None:
     st.subheader("Layer by sample", anchor=False)
     charts.draw(attention_heatmap(scores), key="heatmap")

@@ -1,10 +1,12 @@
 """The words of the command line. Imports nothing heavy: help and wrong usage answer at once."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NoReturn
+
+from analysis.cli.vocabulary import STEPS
 
 PROGRAM = "python -m analysis"
 
@@ -45,15 +47,6 @@ class Call:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message[:1].upper() + message[1:] + ".", self.prog)
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    name: str
-    function: str
-    help: str
-    fill: Callable[[argparse.ArgumentParser], None]
-    methods: bool = False  # whether options of methods become flags
 
 
 def parse(argv: Sequence[str]) -> Call:
@@ -104,194 +97,3 @@ _METHOD_NOTE = (
     "Every option of the chosen method is a flag as well: `python -m analysis metrics`, "
     "`solvers`, `methods` and `exporters` list them with their ranges and defaults."
 )
-
-
-def _number(low: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(
-                f"it must be a whole number of at least {low}, got {text!r}"
-            )
-        return value
-
-    return read
-
-
-def _common(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("results")
-    group.add_argument("--cache-dir", metavar="DIR", help="folder of the result store")
-    group.add_argument("--no-cache", action="store_true", help="keep no results, read none")
-    group.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    group.add_argument("--threads", type=_number(1), metavar="N", help="threads on the CPU")
-
-
-def _study(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "study", "A study file, or its parts one by one; by default the embedded demo."
-    )
-    group.add_argument("--study", metavar="FILE", help="study file (TOML); parts override it")
-    group.add_argument(
-        "--model",
-        metavar="SPEC",
-        help="demo:NAME, torchvision:NAME, timm:NAME or factory:MODULE:FUNCTION",
-    )
-    group.add_argument("--weights", metavar="FILE", help="weights file, `hub` or `none`")
-    for role in ("calibration", "evaluation"):
-        group.add_argument(
-            f"--{role}",
-            metavar="SPEC",
-            help="demo:digits, npz:FILE, images:FOLDER or cifar10:FOLDER",
-        )
-    group.add_argument("--normalize", metavar="imagenet|MEAN;STD|none")
-    group.add_argument("--input-size", type=_number(0), metavar="N", help="pixels; 0: their own")
-    group.add_argument("--samples", type=_number(0), metavar="N", help="calibration; 0: all")
-    group.add_argument(
-        "--evaluation-samples", type=_number(0), metavar="N", help="evaluation; 0: all"
-    )
-    group.add_argument("--seed", type=_number(0), metavar="N", help="of the choice of samples")
-    _common(parser)
-
-
-def _out(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("--out", metavar="FILE", help=f"write {what}")
-
-
-def _settings(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("quantizers")
-    group.add_argument("--scope", choices=("tensor", "layer_input"))
-    group.add_argument("--weight-range", metavar="NAME", help="range estimator of weights")
-    group.add_argument("--activation-range", metavar="NAME", help="range estimator of activations")
-    group.add_argument("--percentile", type=float, metavar="P", help="of the estimator percentile")
-    group.add_argument("--per-tensor", action="store_true", help="one scale per weight")
-
-
-def _release(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--release-first-last",
-        action="store_true",
-        help="do not hold the first and the last layer at w8a8",
-    )
-
-
-def _allocation(parser: argparse.ArgumentParser, required: bool) -> None:
-    parser.add_argument(
-        "--allocation",
-        required=required,
-        metavar="FILE|uniform:W4A8",
-        help="allocation file, or one candidate for all layers",
-    )
-    _release(parser)
-
-
-def _fill_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", help="name of the study")
-    _out(parser, "a study file (TOML)")
-    _study(parser)
-
-
-def _fill_layers(parser: argparse.ArgumentParser) -> None:
-    _out(parser, "the layer table (JSON)")
-    _study(parser)
-
-
-def _fill_score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--metric", required=True, metavar="NAME")
-    parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what to score in each layer")
-    _out(parser, "the score table (JSON)")
-    _settings(parser)
-    _study(parser)
-
-
-def _fill_allocate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--metric", required=True, metavar="NAME")
-    parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what layers may become")
-    parser.add_argument(
-        "--budget",
-        action="append",
-        required=True,
-        metavar="RESOURCE=LIMIT",
-        help="size=0.5 (of w8a8), size_mib=X, bops=0.4 (of w8a8), avg_bits=4; repeatable",
-    )
-    parser.add_argument("--solver", default="milp", metavar="NAME")
-    parser.add_argument(
-        "--pin", action="append", default=[], metavar="LAYER=w8a8", help="repeatable"
-    )
-    _release(parser)
-    _out(parser, "the allocation file (JSON)")
-    _settings(parser)
-    _study(parser)
-
-
-def _fill_quantize(parser: argparse.ArgumentParser) -> None:
-    _allocation(parser, required=True)
-    parser.add_argument("--method", default="nearest", metavar="NAME")
-    parser.add_argument("--name", default="", help="what to call the configuration")
-    _out(parser, "the configuration (JSON)")
-    parser.add_argument("--out-model", metavar="FILE.safetensors", help="write codes and scales")
-    _settings(parser)
-    _study(parser)
-
-
-def _fill_evaluate(parser: argparse.ArgumentParser) -> None:
-    _allocation(parser, required=False)
-    parser.add_argument("--model-file", metavar="FILE", help="what `quantize --out-model` wrote")
-    _out(parser, "the measurement (JSON)")
-    _settings(parser)
-    _study(parser)
-
-
-def _fill_export(parser: argparse.ArgumentParser) -> None:
-    _allocation(parser, required=True)
-    parser.add_argument("--format", required=True, metavar="NAME")
-    parser.add_argument("--out", required=True, metavar="PATH", help="file, or folder for several")
-    _study(parser)
-
-
-def _fill_cache(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("ls", "verify", "clear"))
-    parser.add_argument("--older-than", metavar="7d", help="with clear: s, m, h, d or w")
-    parser.add_argument("--cache-dir", metavar="DIR", help="folder of the result store")
-
-
-def _fill_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("train",))
-    parser.add_argument("--network", action="append", metavar="NAME", help="repeatable; else all")
-    parser.add_argument("--seed", type=_number(0), default=0, metavar="N")
-    parser.add_argument("--epochs", type=_number(1), metavar="N", help="else the network's own")
-    parser.add_argument("--out", metavar="FOLDER", help="else in place of the shipped weights")
-    parser.add_argument("--threads", type=_number(1), metavar="N", help="threads on the CPU")
-
-
-def _fill_nothing(parser: argparse.ArgumentParser) -> None:
-    del parser
-
-
-STEPS = (
-    _Step("study", "model:study", "load model and data, write a study file", _fill_study),
-    _Step("layers", "model:layers", "list the layers with their costs", _fill_layers),
-    _Step("score", "choice:score", "score layers by a metric", _fill_score, methods=True),
-    _Step("metrics", "registries:metrics", "list the sensitivity metrics", _fill_nothing),
-    _Step("solvers", "registries:solvers", "list the allocation solvers", _fill_nothing),
-    _Step("methods", "registries:methods", "list the quantization methods", _fill_nothing),
-    _Step("exporters", "registries:exporters", "list the export formats", _fill_nothing),
-    _Step(
-        "allocate", "choice:allocate", "find bits within budgets", _fill_allocate, methods=True
-    ),
-    _Step(
-        "quantize", "measure:quantize", "quantize and measure", _fill_quantize, methods=True
-    ),
-    _Step("evaluate", "measure:evaluate", "measure the accuracy", _fill_evaluate),
-    _Step(
-        "export",
-        "measure:export",
-        "write an allocation in another format",
-        _fill_export,
-        methods=True,
-    ),
-    _Step("cache", "store:cache", "list, check or clear stored results", _fill_cache),
-    _Step("demo", "training:demo", "train the embedded demo networks anew", _fill_demo),
-)  # fmt: skip

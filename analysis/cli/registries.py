@@ -41,6 +41,10 @@ def _list(call: Call, role: str, registry: Registry[Any]) -> None:
             lines.append(f"  {method.reference}")
         if method.needs:
             lines.append(f"  needs {', '.join(method.needs)}")
+        if method.cost:
+            lines.append(
+                fill(f"costs {method.cost}", 96, initial_indent="  ", subsequent_indent="    ")
+            )
         for flag, text in describe_flags(role, method.options):
             lines.append(fill(text, 96, initial_indent=f"  {flag}  ", subsequent_indent="      "))
         blocks.append("\n".join(lines))

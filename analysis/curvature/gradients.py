@@ -31,9 +31,21 @@ def output_gradients(
         x: Batch (B, ...).
         labels: Class indices (B,).
     """
-    graph = linearise(network, calls, x)
+    graph = linearise(network, calls, x, kept_inputs(network))
     found = graph.pull_back(logit_gradients(graph.logits.detach(), labels), keep=False)
     return tuple(network.per_sample(call, g, len(x)) for call, g in zip(calls, found, strict=True))
+
+
+def kept_inputs(network: Network) -> Plan:
+    """Return the plan in which layers read copies of activations that are later changed in place.
+
+    A backward pass needs the values that a layer read, not what became of them.
+    """
+    changed = changed_in_place(network.trace, network.plan)
+    calls = [call for layer in network.table.layers for call in layer.calls]
+    return Plan(
+        inputs={c: torch.clone for c in calls if network.trace.calls[c].inputs[0] in changed}
+    )
 
 
 def logit_gradients(logits: Tensor, labels: Tensor) -> Tensor:
@@ -85,34 +97,31 @@ def loss_graph(
         labels: Class indices (B,).
         inputs: Whether the activations that these layers read are variables as well.
     """
-    changed = changed_in_place(network.trace, network.plan)
-    changed_later = {
-        call
-        for layer in layers
-        for call in layer.calls
-        if network.trace.calls[call].inputs[0] in changed
-    }
     weights = tuple(network.weight(layer).detach().requires_grad_() for layer in layers)
+    variable = {c: w for layer, w in zip(layers, weights, strict=True) for c in layer.calls}
+    kept = kept_inputs(network)
     caught: dict[int, Tensor] = {}
 
-    def read(call: int) -> Transform:
+    def catch(call: int) -> Transform:
+        own = kept.inputs.get(call, _alias)
+
         def transform(value: Tensor) -> Tensor:
-            # The backward pass needs the values that were read, not what became of them.
-            value = value.clone() if call in changed_later else value.view_as(value)
-            if inputs:
-                caught[call] = value if value.requires_grad else value.requires_grad_()
+            value = own(value)
+            caught[call] = value if value.requires_grad else value.requires_grad_()
             return value
 
         return transform
 
-    plan = Plan(
-        weights={c: w for layer, w in zip(layers, weights, strict=True) for c in layer.calls},
-        inputs={c: read(c) for layer in layers for c in layer.calls},
-    )
+    plan = kept | Plan(weights=variable, inputs={c: catch(c) for c in variable if inputs})
     with torch.enable_grad():
         logits = network(x.detach(), plan)
         loss = F.cross_entropy(logits.double(), labels, reduction="sum")
     return LossGraph(loss, weights, caught)
+
+
+def _alias(value: Tensor) -> Tensor:
+    """Return the same values under a new name, so that other readers keep theirs."""
+    return value.view_as(value)
 
 
 def weight_gradients(

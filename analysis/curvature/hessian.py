@@ -34,25 +34,34 @@ class GradientGraph:
     weights: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]
 
-    def product(self, vectors: Sequence[Tensor], *, keep: bool) -> tuple[Tensor, ...]:
-        """Return the product of the summed loss's Hessian with a vector, in L parts.
+    def product(
+        self, places: Sequence[int], vectors: Sequence[Tensor], *, keep: bool
+    ) -> tuple[Tensor, ...]:
+        """Return the product of a vector with the part of the Hessian that some weights span.
 
-        The vector spans all L weights, and every part of the product has shares of all its parts.
+        One weight gives its diagonal block; several give the blocks between them as well. The
+        Hessian is that of the summed loss.
 
         Args:
-            vectors: The vector's parts, in the shapes of the weights.
+            places: Places among ``weights``; the backward pass goes no further than these.
+            vectors: The vector's parts, in the shapes of these weights.
             keep: Whether the graph is needed again.
 
         Raises:
             DataflowError: If an operation of the model cannot be differentiated twice.
         """
-        pairs = [(g, v) for g, v in zip(self.gradients, vectors, strict=True) if g.requires_grad]
+        weights = [self.weights[i] for i in places]
+        pairs = [
+            (self.gradients[i], v)
+            for i, v in zip(places, vectors, strict=True)
+            if self.gradients[i].requires_grad
+        ]
         if not pairs:
-            return tuple(torch.zeros_like(w) for w in self.weights)
+            return tuple(torch.zeros_like(w) for w in weights)
         try:
             return torch.autograd.grad(
                 [g for g, _ in pairs],
-                self.weights,
+                weights,
                 grad_outputs=[v for _, v in pairs],
                 retain_graph=keep,
                 allow_unused=True,
@@ -80,27 +89,32 @@ def gradient_graph(
     return GradientGraph(graph.weights, graph.gradients(graph.weights, differentiable=True))
 
 
-def sign_vector(layers: Sequence[Layer], probe: int, seed: int) -> list[FloatArray]:
-    """Return random signs in the shapes of the layers' weights, in float64.
-
-    A layer's signs depend on its place, the number of the probe and the seed alone.
-    """
-    return [
-        np.random.default_rng([seed, probe, place]).integers(0, 2, layer.weight_shape) * 2.0 - 1.0
-        for place, layer in enumerate(layers)
-    ]
+def signs(shape: Sequence[int], seed: Sequence[int]) -> FloatArray:
+    """Return independent random signs of a shape, in float64."""
+    bits = np.random.default_rng(list(seed)).integers(0, 2, tuple(shape))
+    return bits.astype(np.float64) * 2 - 1
 
 
-def layer_products(graph: GradientGraph, signs: Sequence[FloatArray], *, keep: bool) -> FloatArray:
-    r"""Return :math:`v_l^T (H v)_l` for every layer l (L,), from one product for all of them.
+def quadratic_forms(
+    graph: GradientGraph, places: Sequence[int], vectors: Sequence[FloatArray]
+) -> FloatArray:
+    r"""Return :math:`v_l^T (H v)_l` for some weights l, from one product; the graph is kept.
 
-    Over random signs its mean is the trace of the layer's own block and its variance
+    Over random signs the mean is the trace of the weight's own block and the variance
     :math:`2 (\lVert H_{ll} \rVert_F^2 - \sum_i H_{ll,ii}^2) + \sum_{m \ne l} \lVert H_{lm}
-    \rVert_F^2`: the blocks beside the diagonal only add noise. Summed in float64.
+    \rVert_F^2`: the other weights of the same product add nothing but noise. Summed in float64.
+
+    Args:
+        graph: Of a batch.
+        places: Places of L weights.
+        vectors: The vector's parts, in the shapes of these weights.
+
+    Returns:
+        Array (L,) for the summed loss of the batch.
     """
-    vectors = [torch.from_numpy(v).to(w) for v, w in zip(signs, graph.weights, strict=True)]
-    found = graph.product(vectors, keep=keep)
-    sums = [(v.double() * h.double()).sum() for v, h in zip(vectors, found, strict=True)]
+    parts = [torch.from_numpy(v).to(graph.weights[i]) for i, v in zip(places, vectors, strict=True)]
+    found = graph.product(places, parts, keep=True)
+    sums = [(v.double() * h.double()).sum() for v, h in zip(parts, found, strict=True)]
     return torch.stack(sums).cpu().numpy()
 
 
@@ -120,7 +134,7 @@ def top_eigenvalue(
         product: Maps a float64 vector (size,) to its product with the matrix.
         size: Number of rows.
         tolerance: Relative accuracy of the eigenvalue.
-        restarts: Restarts allowed, of at most 20 products each.
+        restarts: Sweeps of at most 20 products that are allowed.
         seed: Of the start vector.
 
     Returns:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.models.network import Network
+from analysis.models.network import NOTHING, Network
 from analysis.models.replay import Plan, Transform, changed_in_place
 
 
@@ -40,10 +40,13 @@ class Linearisation:
         )
 
 
-def linearise(network: Network, calls: Sequence[int], x: Tensor) -> Linearisation:
-    """Run a batch (B, ...) and remember how the logits depend on the outputs of ``calls``.
+def linearise(
+    network: Network, calls: Sequence[int], x: Tensor, plan: Plan = NOTHING
+) -> Linearisation:
+    """Run a batch (B, ...) under a plan and remember how the logits depend on ``calls``' outputs.
 
-    The graph starts at these outputs: no gradient of a weight or of the input is ever formed.
+    The graph starts at these outputs, before the plan changes them: no gradient of a weight or of
+    the input is ever formed.
     """
     caught: dict[int, Tensor] = {}
     changed = changed_in_place(network.trace, network.plan)
@@ -53,12 +56,15 @@ def linearise(network: Network, calls: Sequence[int], x: Tensor) -> Linearisatio
         def transform(z: Tensor) -> Tensor:
             z = z if z.requires_grad else z.detach().requires_grad_()
             caught[call] = z
-            return z.clone() if call in changed_later else z
+            z = z.clone() if call in changed_later else z
+            after = plan.outputs.get((call, 0))
+            return z if after is None else after(z)
 
         return transform
 
     with torch.enable_grad():
-        logits = network(x.detach(), Plan(outputs={(call, 0): catch(call) for call in calls}))
+        caught_too = plan | Plan(outputs={(call, 0): catch(call) for call in calls})
+        logits = network(x.detach(), caught_too)
     return Linearisation(logits, tuple(caught[call] for call in calls))
 
 

@@ -43,21 +43,42 @@ class Network:
         prefix = Prefix()
         return run(self.module, self.trace, x, self.plan, record=prefix), prefix
 
-    def resume(self, x: Tensor, prefix: Prefix, plan: Plan) -> Tensor:
+    def capture_from(self, x: Tensor, prefix: Prefix, plan: Plan) -> tuple[Tensor, Prefix]:
+        """Return the logits under a plan and its activations, from those of the float pass.
+
+        What the plan cannot change is shared with ``prefix``, not copied.
+        """
+        start = self._start(plan.first_call)
+        record = Prefix(outputs=dict(prefix.outputs), results=prefix.results[:start])
+        both = self.plan | plan
+        logits = run(self.module, self.trace, x, both, start=start, prefix=prefix, record=record)
+        return logits, record
+
+    def resume(self, x: Tensor, prefix: Prefix, plan: Plan, *, start: int | None = None) -> Tensor:
         """Return the logits under a plan, executing only the calls that the plan can change.
 
         Falls back to the whole pass for models whose Python code reads tensor values
         (:attr:`can_resume` is False), where earlier calls cannot be passed over.
+
+        Args:
+            x: The batch that ``prefix`` was captured on.
+            prefix: Activations of the float pass, or of a pass under a part of the plan.
+            plan: Everything that differs from the float network.
+            start: First call that ``prefix`` does not hold as the plan wants it, the first one that
+                the plan changes by default.
         """
-        start = max(plan.first_call, 0) if self.can_resume else 0
         return run(
             self.module,
             self.trace,
             x,
             self.plan | plan,
-            start=min(start, self.trace.output[0]),
+            start=self._start(plan.first_call if start is None else start),
             prefix=prefix,
         )
+
+    def _start(self, call: int) -> int:
+        """Return where a pass must start so that this call is executed."""
+        return min(max(call, 0), self.trace.output[0]) if self.can_resume else 0
 
     def local(self, x: Tensor, prefix: Prefix, call: int, plan: Plan = NOTHING) -> Tensor:
         """Return the result of one call under a plan that changes this call's arguments."""

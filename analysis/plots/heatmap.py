@@ -99,6 +99,8 @@ def attention_heatmap(
     facts = [
         unit,
         "exact" if scores.exact else "estimated",
+        scores.protocol,
+        f"{scores.data} set",
         f"n = {total:,}",
         f"seed {scores.seed}",
         f"{len(samples):,} samples drawn, evenly by total" if len(samples) < total else "",

@@ -96,7 +96,8 @@ def ranking(
     facts = [
         plain(scores.unit),
         scores.protocol,
-        f"n = {scores.n:,}",
+        f"{scores.data} set" if scores.n else "no samples read",
+        f"n = {scores.n:,}" if scores.n else "",
         f"seed {scores.seed}",
         "± 1 standard error" if errors is not None else "",
         "logarithmic axis" if wide else "",

@@ -4,12 +4,15 @@ Symbols in shapes: N samples, L layers, C candidates. No module and no tensor is
 record. ``schema`` is raised when the fields of a record change meaning.
 """
 
+from analysis.records.agreement import Agreement, Estimate, RankAgreement, RankDifference
 from analysis.records.allocation import Allocation, Budget, BudgetUse, Costs, Solution
 from analysis.records.base import BoolArray, FloatArray, IntArray, Record
 from analysis.records.candidates import FLOAT, Candidate, QuantSettings
+from analysis.records.inspection import Attributions, Inspection
 from analysis.records.layers import ActivationTensor, Layer, LayerTable, Skipped
 from analysis.records.measurement import (
     Configuration,
+    Contest,
     Evaluation,
     FloatOutputs,
     Paired,
@@ -22,17 +25,22 @@ from analysis.records.study import DataRef, ModelRef, Study, StudySpec
 __all__ = [
     "FLOAT",
     "ActivationTensor",
+    "Agreement",
     "Allocation",
+    "Attributions",
     "BoolArray",
     "Budget",
     "BudgetUse",
     "Candidate",
     "Configuration",
+    "Contest",
     "Costs",
     "DataRef",
+    "Estimate",
     "Evaluation",
     "FloatArray",
     "FloatOutputs",
+    "Inspection",
     "IntArray",
     "Layer",
     "LayerErrors",
@@ -41,6 +49,8 @@ __all__ = [
     "OutputChanges",
     "Paired",
     "QuantSettings",
+    "RankAgreement",
+    "RankDifference",
     "Record",
     "ScoreTable",
     "Skipped",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis.records.allocation import Allocation, Costs
+from analysis.records.allocation import Allocation, Budget, Costs
 from analysis.records.base import BoolArray, FloatArray, IntArray, Record
 from analysis.records.candidates import QuantSettings
 
@@ -86,4 +86,21 @@ class Configuration(Record):
     measured: Evaluation
     seconds: float
     notes: tuple[str, ...] = ()
+    schema: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest(Record):
+    """The allocations that several metrics lead to at one budget, measured.
+
+    ``best`` is the place of the configuration with the highest accuracy (without labels the least
+    divergence); ``versus_best`` compares each with it on the same samples, difference negative
+    where the best is better. The best of several is chosen after the fact: its lead is optimistic.
+    """
+
+    budget: Budget
+    metrics: tuple[str, ...]
+    configurations: tuple[Configuration, ...]
+    best: int
+    versus_best: tuple[Paired, ...]
     schema: int = 1

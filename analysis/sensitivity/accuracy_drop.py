@@ -19,6 +19,7 @@ class AccuracyDropOptions(OutputOptions):
     answers="How many samples does quantizing this layer turn from right to wrong?",
     needs=("labels", "candidates"),
     options=AccuracyDropOptions,
+    cost="1 forward pass and L × K suffixes of one; shared by the output metrics",
 )
 def accuracy_drop(task: SensitivityTask, options: AccuracyDropOptions) -> Work[ScoreTable]:
     """Drop of the top-1 accuracy in points (percent of the samples); may be negative.

@@ -24,6 +24,8 @@ class HessianAttentionOptions(AttentionOptions):
     reference="Gordon et al. 2023 (EPTQ), arXiv:2309.11531",
     needs=("backward",),
     options=HessianAttentionOptions,
+    cost="1 forward and C backward passes (C classes, at most `probes`), K + 1 forward passes for "
+    "K candidates",
 )
 def hessian_attention(task: SensitivityTask, options: HessianAttentionOptions) -> Work[ScoreTable]:
     """Score layers by squared Jacobian norms, candidates by norm times the error they cause.

@@ -17,11 +17,12 @@ class HessianAttentionChannelOptions(AttentionOptions):
 
 @METRICS.register(
     "hessian_attention_channel",
-    title="Attention, largest channel",
+    title="Attention of the largest channel",
     answers="How much does the worst channel of the output matter, sample by sample?",
     reference="Gordon et al. 2023 (EPTQ), arXiv:2309.11531",
     needs=("backward",),
     options=HessianAttentionChannelOptions,
+    cost="as the sample-layer attention; the squared Jacobians of one batch are held",
 )
 def hessian_attention_channel(
     task: SensitivityTask, options: HessianAttentionChannelOptions

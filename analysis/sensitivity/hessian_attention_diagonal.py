@@ -18,11 +18,12 @@ class HessianAttentionDiagonalOptions(AttentionOptions):
 
 @METRICS.register(
     "hessian_attention_diagonal",
-    title="Attention, element by element",
+    title="Attention by element",
     answers="How much does the loss rise, seeing where in the output the error lies?",
     reference="Gordon et al. 2023 (EPTQ), arXiv:2309.11531",
     needs=("backward",),
     options=HessianAttentionDiagonalOptions,
+    cost="as the sample-layer attention; the squared Jacobians of one batch are held",
 )
 def hessian_attention_diagonal(
     task: SensitivityTask, options: HessianAttentionDiagonalOptions

@@ -19,6 +19,7 @@ class LayerMSEOptions(LayerErrorOptions):
     answers="How far does the layer's own output move?",
     needs=("candidates",),
     options=LayerMSEOptions,
+    cost="K + 1 forward passes; shared by the layer metrics",
 )
 def layer_mse(task: SensitivityTask, options: LayerMSEOptions) -> Work[ScoreTable]:
     """Mean squared error of the layer's output before its activation function.

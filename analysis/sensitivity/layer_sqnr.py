@@ -22,6 +22,7 @@ class LayerSQNROptions(LayerErrorOptions):
     answers="How much noise is on the layer's own output, relative to its power?",
     needs=("candidates",),
     options=LayerSQNROptions,
+    cost="K + 1 forward passes; shared by the layer metrics",
 )
 def layer_sqnr(task: SensitivityTask, options: LayerSQNROptions) -> Work[ScoreTable]:
     """Mean squared error of the layer's output over its mean square: a ratio of means.

@@ -19,6 +19,7 @@ class LossIncreaseOptions(OutputOptions):
     answers="How much does the cross-entropy rise when this layer is quantized?",
     needs=("labels", "candidates"),
     options=LossIncreaseOptions,
+    cost="1 forward pass and L × K suffixes of one; shared by the output metrics",
 )
 def loss_increase(task: SensitivityTask, options: LossIncreaseOptions) -> Work[ScoreTable]:
     """Mean rise of the cross-entropy over the float network's, in nats; may be negative.

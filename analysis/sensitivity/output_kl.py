@@ -22,6 +22,7 @@ class OutputKLOptions(OutputOptions):
     reference="Cai et al. 2020 (ZeroQ), arXiv:2001.00281",
     needs=("candidates",),
     options=OutputKLOptions,
+    cost="1 forward pass and L × K suffixes of one; shared by the output metrics",
     version=2,
 )
 def output_kl(task: SensitivityTask, options: OutputKLOptions) -> Work[ScoreTable]:

@@ -23,6 +23,7 @@ class OutputSQNROptions(OutputOptions):
     reference="Pandey et al. 2023 (practical mixed precision), arXiv:2302.05397",
     needs=("candidates",),
     options=OutputSQNROptions,
+    cost="1 forward pass and L × K suffixes of one; shared by the output metrics",
 )
 def output_sqnr(task: SensitivityTask, options: OutputSQNROptions) -> Work[ScoreTable]:
     """Mean squared error of the logits over their mean square: a ratio of means.

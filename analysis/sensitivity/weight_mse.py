@@ -24,6 +24,7 @@ class WeightMSEOptions(Options):
     answers="How far do the layer's weights move when they are rounded?",
     needs=("candidates",),
     options=WeightMSEOptions,
+    cost="none: reads the weights alone",
 )
 def weight_mse(task: SensitivityTask, options: WeightMSEOptions) -> Work[ScoreTable]:
     """Mean squared error of the folded weight, from the weights alone: no sample is read.

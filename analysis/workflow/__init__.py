@@ -3,15 +3,22 @@
 Each function describes a step; nothing runs before its events are iterated.
 """
 
+from analysis.workflow.agreeing import REFERENCES, agree, contest, reference_step, unmet
 from analysis.workflow.allocating import allocate
+from analysis.workflow.inspecting import attributions, inspect
 from analysis.workflow.measuring import float_outputs, measure, quantize, quantized, summary
 from analysis.workflow.opening import layers, model_inputs, open_study, opening, statistics
 from analysis.workflow.scoring import DEFAULT_CANDIDATES, score, score_again
 
 __all__ = [
     "DEFAULT_CANDIDATES",
+    "REFERENCES",
+    "agree",
     "allocate",
+    "attributions",
+    "contest",
     "float_outputs",
+    "inspect",
     "layers",
     "measure",
     "model_inputs",
@@ -19,8 +26,10 @@ __all__ = [
     "opening",
     "quantize",
     "quantized",
+    "reference_step",
     "score",
     "score_again",
     "statistics",
     "summary",
+    "unmet",
 ]

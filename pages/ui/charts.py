@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.outliers import totals
 from analysis.plots.theme import alt_text
 from analysis.records import ScoreTable
 from analysis.registry import Method
@@ -13,9 +14,27 @@ from pages.ui.shell import Page
 _SHOWN = 12
 
 
-def draw(figure: go.Figure, key: str) -> None:
-    """Draw a figure with its alternative text and without the toolbar."""
-    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt_text(figure))
+def draw(figure: go.Figure, key: str, picks: str = "") -> None:
+    """Draw a figure with its alternative text and without the toolbar.
+
+    Args:
+        figure: The figure.
+        key: Of the widget.
+        picks: What a click selects on all pages: a key of the session whose value the points'
+            custom data begin with; empty for figures that are only looked at.
+    """
+    config = {"displayModeBar": False}
+    if not picks:
+        st.plotly_chart(figure, key=key, config=config, alt=alt_text(figure))
+        return
+    st.plotly_chart(
+        figure,
+        key=key,
+        config=config,
+        alt=alt_text(figure),
+        selection_mode="points",
+        on_select=lambda: session.pick(picks, st.session_state[key]),
+    )
 
 
 def score_estimate(page: Page, method: Method) -> str:  # type: ignore[type-arg]
@@ -37,9 +56,7 @@ def hardest_samples(page: Page, scores: ScoreTable) -> None:
         column = scores.per_sample[:, scores.layers.index(layer)]
         where = f"in `{layer}`"
     else:
-        # Layers differ by orders of magnitude: each counts relative to its own mean.
-        means = np.maximum(np.abs(scores.per_sample).mean(0), 1e-300)
-        column = (scores.per_sample / means).mean(1)
+        column = totals(scores.per_sample)
         where = "over all layers, each relative to its mean"
     order = np.argsort(-column)[:_SHOWN]
     st.subheader("Most sensitive samples", anchor=False)
@@ -61,10 +78,10 @@ def provenance(scores: ScoreTable) -> None:
     """Say where the numbers come from."""
     passes = f"{scores.forward_passes:,} forward and {scores.backward_passes:,} backward passes"
     exact = "exact" if scores.exact else "estimated from random signs"
+    read = f"n = {scores.n:,} {scores.data} samples" if scores.n else "no samples read"
     st.markdown(
-        f":gray[{scores.title}, {exact}, {scores.protocol}, n = {scores.n:,} calibration samples, "
-        f"seed {scores.seed}, {passes}, {scores.seconds:.1f} s, calibration set "
-        f"{scores.calibration[:8]}.]"
+        f":gray[{scores.title}, {exact}, {scores.protocol}, {read}, seed {scores.seed}, {passes}, "
+        f"{scores.seconds:.1f} s, {scores.data} set {scores.calibration[:8]}.]"
     )
     for skipped in scores.skipped:
         st.warning(f"`{skipped.name}` has no score: {skipped.reason}")

@@ -52,7 +52,8 @@ def about(method: Method) -> None:  # type: ignore[type-arg]
     """Say in one line what a method answers, what it needs and where it comes from."""
     needs = f" Needs {', '.join(method.needs)}." if method.needs else ""
     source = f" {method.reference}." if method.reference else ""
-    st.markdown(f"*{method.answers}*{needs}{source}")
+    cost = f" Costs {method.cost}." if method.cost else ""
+    st.markdown(f"*{method.answers}*{needs}{source}{cost}")
 
 
 def candidates(key: str) -> tuple[Candidate, ...]:

@@ -18,6 +18,7 @@ class Key:
 
     STUDY = "study"
     LAYER = "layer"
+    SAMPLE = "sample"
     WAITING = "study_being_opened"
     OPEN_NEXT = "study_to_select"
     DRAFT = "draft_of"
@@ -45,6 +46,28 @@ def select_study(name: str) -> None:
 def layer() -> str:
     """Return the layer that is selected in the sidebar, empty for none."""
     return str(st.session_state.get(Key.LAYER) or "")
+
+
+def sample(n: int) -> int | None:
+    """Return the calibration sample that is selected in the sidebar, None for none below ``n``."""
+    chosen = st.session_state.get(Key.SAMPLE)
+    return int(chosen) if chosen is not None and 0 <= int(chosen) < n else None
+
+
+def pick(key: str, selected: Any) -> None:
+    """Select the layer or sample of a click in a chart; for callbacks, before the page is drawn.
+
+    Args:
+        key: :attr:`Key.LAYER` or :attr:`Key.SAMPLE`.
+        selected: The chart's selection; its first point's custom data hold the value.
+    """
+    points = getattr(selected, "selection", {}).get("points", [])
+    if not points:
+        return
+    data = points[0].get("customdata")
+    value = data[0] if isinstance(data, list) else data
+    if value is not None:
+        st.session_state[key] = int(value) if key == Key.SAMPLE else str(value)
 
 
 def wait_for(name: str) -> None:

@@ -28,6 +28,17 @@ def draw() -> None:
                         format_func=lambda name: name or "none selected",
                         help="Shared by all pages and kept in the link.",
                     )
+                st.number_input(
+                    "Sample",
+                    0,
+                    current.calibration.n - 1,
+                    None,
+                    key=Key.SAMPLE,
+                    bind="query-params",
+                    placeholder="none selected",
+                    help="Of the calibration set, by number. Shared by all pages and kept in the "
+                    "link.",
+                )
         else:
             st.markdown("No study yet: open the demo on the overview.")
         _jobs()

@@ -49,6 +49,11 @@ def model(spec: StudySpec) -> str:
     return rest.partition(":")[0].rpartition(".")[2] if kind == "factory" else rest
 
 
+def class_name(names: tuple[str, ...], label: int) -> str:
+    """Return a class by its name, by its index where names are unknown."""
+    return names[label] if label < len(names) else str(label)
+
+
 def size(costs: Costs) -> str:
     """Return the size in MiB, its share of 8 bits and the compression."""
     return f"{costs.size_ratio:.1%} of w8a8 · {costs.compression:.1f}× below float"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from analysis.cli.parser import STEPS
+from analysis.cli.vocabulary import STEPS
 from analysis.commands import RESERVED
 from tests.analysis.cli_studies import MODEL, Lab, build, images, make_lab, say
 

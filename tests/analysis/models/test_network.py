@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from analysis.errors import AnalysisError, DataflowError, UnknownNameError
 from analysis.models import demo
-from analysis.models.network import build_network
+from analysis.models.network import Network, build_network
 from analysis.models.replay import Plan
 from tests.analysis.models import toys
 from tests.analysis.models.toys import TOYS, batch, built, conv, randomised, toy
@@ -65,6 +65,57 @@ def test_a_model_that_counts_its_passes_keeps_its_buffer_through_resumed_passes(
         assert torch.equal(network.resume(x, prefix, plan), network(x, plan))
         assert torch.equal(network(x), plain)
     assert network.module.passes.item() == passes + 3
+
+
+def plans_of(network: Network) -> list[Plan]:
+    """For every layer, one plan for its weight and one for every reader of what it reads."""
+    tensors = network.table.tensors
+    found = []
+    for layer in network.table.layers:
+        weight = dict.fromkeys(layer.calls, network.weight(layer) * 1.5)
+        slots = [(tensors[place].call, tensors[place].slot) for place in layer.inputs]
+        found += [
+            Plan(weights=weight),
+            Plan(weights=weight, outputs=dict.fromkeys(slots, lambda t: t * 0.5 + 0.1)),
+        ]
+    return found
+
+
+@pytest.mark.parametrize("name", [*TOYS, "digits-vit"])
+def test_a_pass_started_from_activations_under_another_plan_equals_the_whole_pass(name):
+    if name in TOYS:
+        x, network = batch(seed=2), built(TOYS[name]())
+    else:
+        x = batch(2, 1, 16, 16, seed=2)
+        network = build_network(randomised(demo.load(name)), x)
+    plans = sorted(plans_of(network), key=lambda plan: plan.first_call)
+    plans = plans[:: 1 + len(plans) // 12]
+    with torch.no_grad():
+        plain, prefix = network.capture(x)
+        for place, first in enumerate(plans):
+            alone, after = network.capture_from(x, prefix, first)
+            assert torch.equal(alone, network(x, first))
+            for second in plans[place::2]:
+                for both in (first | second, second | first):
+                    found = network.resume(x, after, both, start=second.first_call)
+                    assert torch.equal(found, network(x, both))
+            assert torch.equal(network.resume(x, after, first), alone)
+        assert torch.equal(network.resume(x, prefix, Plan()), plain)
+
+
+def test_activations_before_the_plan_are_shared_and_those_behind_it_are_new():
+    network, x = built(toys.branch()), batch(seed=2)
+    layer = network.layer("right")
+    plan = Plan(weights={layer.calls[0]: network.weight(layer) * 2})
+    with torch.no_grad():
+        _, prefix = network.capture(x)
+        kept = {slot: value.clone() for slot, value in prefix.outputs.items()}
+        _, after = network.capture_from(x, prefix, plan)
+    assert after.outputs.keys() == prefix.outputs.keys()
+    for slot, value in prefix.outputs.items():
+        assert torch.equal(value, kept[slot])
+        assert (after.outputs[slot] is value) == (slot[0] < layer.calls[0])
+    assert len(after.results) == len(prefix.results)
 
 
 def test_a_network_knows_its_layers_and_classes():

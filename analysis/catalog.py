@@ -85,3 +85,16 @@ def score_tables(store: Store, study: Study) -> tuple[ScoreTable, ...]:
     keys = store.named(scores_kind(study)).values()
     found = (store.get(key, ScoreTable) for key in keys)
     return tuple(table for table in found if table is not None)
+
+
+def solving_tables(store: Store, study: Study) -> dict[str, ScoreTable]:
+    """Return the latest tables that allocations can be solved for and predicted from, by metric.
+
+    They score candidates one layer at a time on the calibration set: what was seen of the
+    evaluation set must not choose bits that are then measured on it.
+    """
+    return {
+        table.metric: table
+        for table in score_tables(store, study)
+        if table.candidates and table.protocol == "isolated" and table.data == "calibration"
+    }

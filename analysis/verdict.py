@@ -109,12 +109,14 @@ def _baselines(found: Agreement, best: int, overall: Sequence[RankAgreement]) ->
         # Scores that rank no layer before another are what chance is: tau itself is the lead.
         level = one.reason == SAME_SCORES
         lead = tau if level else _lead(found, best, place)
-        ranks_none = ", which ranks no layer before another" if level else ""
+        ranks_none = ", which ranks no layer before another," if level else ""
         if lead is None or lead.low <= 0 <= lead.high:
             by = "" if lead is None else f": the difference is {_interval(lead)}"
-            sentences.append(f"{name} is not shown to beat {one.title}{ranks_none}{by}.")
+            sentences.append(
+                f"{name} is not shown to beat {one.title}{ranks_none.rstrip(',')}{by}."
+            )
         elif lead.low > 0:
-            sentences.append(f"{name} beats {one.title}{ranks_none}, by {_interval(lead)}.")
+            sentences.append(f"{name} beats {one.title}{ranks_none} by {_interval(lead)}.")
         else:
             sentences.append(
                 f"{one.title}{ranks_none} beats {name}: the difference is {_interval(lead)}."

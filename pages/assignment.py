@@ -12,7 +12,7 @@ from pages.ui import bits, charts, files, measured, resources, session, shell, w
 
 page = shell.open_page("Bit assignment", "What do I give up for this size?")
 store, space = resources.store(), resources.workspace()
-stored = {t.metric: t for t in catalog.score_tables(store, page.study) if t.candidates}
+stored = catalog.solving_tables(store, page.study)
 if not stored:
     st.markdown("Scores tell which layers can give up bits. Without them bits are edited blindly.")
     work.obtain(

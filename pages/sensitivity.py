@@ -17,7 +17,9 @@ with left:
     name = st.selectbox(
         "Metric",
         METRICS.names(),
-        format_func=lambda n: METRICS[n].title,
+        format_func=lambda n: (
+            METRICS[n].title + (" (not on this study)" if workflow.unmet(n, page.study) else "")
+        ),
         key="metric",
         persist_state="session",
     )
@@ -26,6 +28,12 @@ with right, st.popover("Options", icon=":material/tune:", width="stretch"):
     options = forms.edit(METRICS[name].options, key=f"options-{name}")
     settings = forms.quantizer_settings("score")
 forms.about(METRICS[name])
+reason = workflow.unmet(name, page.study)
+if not candidates and "candidates" in METRICS[name].needs:
+    reason = "it scores candidates: choose weight and activation formats under Options"
+if reason:
+    st.info(f"{METRICS[name].title} cannot be computed here: {reason}.", icon=":material/block:")
+    st.stop()
 
 step = workflow.score(
     resources.workspace(),
@@ -35,7 +43,7 @@ step = workflow.score(
     candidates=candidates,
     settings=settings,
 )
-scores = work.obtain(step, "Score the layers", charts.score_estimate(page, METRICS[name]))
+scores = work.obtain(step, "Score the layers", charts.score_estimate(page))
 if scores is None:
     shell.command(step.command)
     st.stop()

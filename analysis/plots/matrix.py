@@ -186,11 +186,11 @@ def _square(
 ) -> go.Figure:
     """Give a matrix its axes with square cells, its outlines and its texts."""
     side = int(np.clip(CELL * len(names), SMALLEST, LARGEST))
-    positions, texts = ticks(layer_labels(names), side // 15)
+    labels = layer_labels(names)
+    # Slanted labels need more room; there is less of it on a narrow page.
+    across, down = (ticks(labels, side // room) for room in (22, 15))
     axis = {
         "type": "category",
-        "tickvals": [names[position] for position in positions],
-        "ticktext": texts,
         "tickfont": {"size": 12},
         "showgrid": False,
         "ticks": "",
@@ -200,9 +200,17 @@ def _square(
     heading = {"font": {"size": 13}, "text": "layer, in network order"}
     figure.update_layout(
         xaxis=axis
-        | {"tickangle": -45, "constraintoward": "left", "title": heading | {"standoff": 6}},
+        | {
+            "tickvals": [names[position] for position in across[0]],
+            "ticktext": across[1],
+            "tickangle": -45,
+            "constraintoward": "left",
+            "title": heading | {"standoff": 6},
+        },
         yaxis=axis
         | {
+            "tickvals": [names[position] for position in down[0]],
+            "ticktext": down[1],
             "autorange": "reversed",
             "scaleanchor": "x",
             "constraintoward": "top",
@@ -213,7 +221,7 @@ def _square(
         for along, other in (("x", "y"), ("y", "x")):
             figure.add_shape(
                 type="rect",
-                line={"color": theme.ACCENT, "width": 2},
+                line={"color": theme.ACCENT, "width": 2 if len(names) <= 60 else 1},
                 **{f"{along}0": selected, f"{along}1": selected},
                 **{f"{along}0shift": -0.5, f"{along}1shift": 0.5},
                 **{f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"},

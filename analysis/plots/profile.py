@@ -11,7 +11,7 @@ from analysis.plots import theme
 from analysis.plots.axes import layer_axis, mark_selected, outlines
 from analysis.plots.colours import HIGHEST, NO_VALUE, SCALE, Coding
 from analysis.plots.diverging import bar_above, make_room_above
-from analysis.plots.labels import count, is_wide, number, plain
+from analysis.plots.labels import count, is_wide, layer_labels, number, plain
 from analysis.plots.matrix import setting
 from analysis.plots.ranking import column
 from analysis.records import Candidate, FloatArray, ScoreTable
@@ -52,7 +52,7 @@ def sample_profile(scores: ScoreTable, sample: int, selected: str | None = None)
             go.Bar(
                 x=places,
                 y=high - low,
-                base=low,
+                base=low.tolist(),
                 width=0.86,
                 marker={"color": BAND, "line": {"width": 0}},
                 hoverinfo="skip",
@@ -256,7 +256,9 @@ def network_strip(
     if np.isfinite(values).any():
         worst = int(np.nanargmax(values))
         alt += f", largest {number(values[worst])} {scores.unit} in {names[worst]}"
-    figure = theme.dress(figure, title, facts, height=STRIP + theme.LABEL_HEIGHT, alt=f"{alt}.")
+    longest = max(map(len, layer_labels(names)), default=0)
+    height = STRIP + max(theme.LABEL_HEIGHT, 48 + 5 * longest)
+    figure = theme.dress(figure, title, facts, height=height, alt=f"{alt}.")
     return make_room_above(figure, unit)
 
 

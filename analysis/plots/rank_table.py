@@ -158,13 +158,6 @@ def _rank_text(rank: float, value: float, own: FloatArray) -> str:
     return f"rank {rank:g} of {int(np.isfinite(own).sum())}<br>score {number(value)}"
 
 
-def _mark(rank: float, row: FloatArray) -> str:
-    """Return what stands in a cell: a rank, a dash where a ranked row has none."""
-    if np.isnan(rank):
-        return "–" if np.isfinite(row).any() else ""
-    return f"{rank:g}"
-
-
 def _cells(found: FloatArray, hover: list[list[str]], titles: list[str]) -> go.Figure:
     """Draw the ranks as coloured cells."""
     last = max(2.0, float(np.nanmax(found, initial=1.0)))
@@ -178,7 +171,9 @@ def _cells(found: FloatArray, hover: list[list[str]], titles: list[str]) -> go.F
                 [f"{title}<br>{text}" for text in row]
                 for title, row in zip(titles, hover, strict=True)
             ],
-            text=[[_mark(rank, row) for rank in row] for row in found] if numbered else None,
+            text=[["" if np.isnan(rank) else f"{rank:g}" for rank in row] for row in found]
+            if numbered
+            else None,
             texttemplate="%{text}" if numbered else None,
             textfont={"size": 11},
             zmin=NO_VALUE,

@@ -10,6 +10,7 @@ from analysis.events import Work
 from analysis.options import Options, as_dict, build
 from analysis.records import Candidate, QuantSettings, Record, ScoreTable, Study
 from analysis.sensitivity import METRICS, SensitivityTask
+from analysis.sensitivity.outputs import ISOLATED
 from analysis.sensitivity.task import CALIBRATION, Samples
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import model_inputs, statistics
@@ -97,7 +98,7 @@ def score(
             "settings": asdict(settings),
         },
         work=work,
-        names=((scores_kind(study), metric if candidates else f"{metric}, layers alone"),),
+        names=((scores_kind(study), _listed(metric, options, bool(candidates))),),
     )
 
 
@@ -121,3 +122,11 @@ def _samples(loaded: LoadedStudy, role: str) -> Samples:
     reference = loaded.study.calibration if here else loaded.study.evaluation
     inputs = calibration_inputs(loaded) if here else evaluation_inputs(loaded)
     return Samples(inputs, reference.n, data.labels, role, reference.digest)
+
+
+def _listed(metric: str, options: Options, candidates: bool) -> str:
+    """Return the name under which the latest table of this kind is found."""
+    values = as_dict(options)
+    parts = [values.get("protocol", ISOLATED), values.get("data", CALIBRATION)]
+    unusual = [str(p) for p in parts if p not in (ISOLATED, CALIBRATION)]
+    return ", ".join([metric, *unusual] if candidates else [metric, *unusual, "layers alone"])

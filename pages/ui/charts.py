@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.outliers import totals
 from analysis.plots.theme import alt_text
 from analysis.records import ScoreTable
-from analysis.registry import Method
+from analysis.sensitivity.task import CALIBRATION
 from pages.ui import resources, session
 from pages.ui.shell import Page
 
@@ -37,15 +37,12 @@ def draw(figure: go.Figure, key: str, picks: str = "") -> None:
     )
 
 
-def score_estimate(page: Page, method: Method) -> str:  # type: ignore[type-arg]
-    """Say what scoring will cost before it starts."""
-    classes, layers = page.study.model.num_classes, len(page.table.layers)
-    work = (
-        f"{classes} backward passes per batch"
-        if "backward" in method.needs
-        else f"{layers} layers, forward passes only"
+def score_estimate(page: Page) -> str:
+    """Say what the metric's cost is counted in, before it starts."""
+    return (
+        f"{page.study.calibration.n:,} calibration samples, C = {page.study.model.num_classes} "
+        f"classes, L = {len(page.table.layers)} layers; seconds for most metrics on the demo"
     )
-    return f"{page.study.calibration.n:,} calibration samples, {work}; seconds for the demo"
 
 
 def hardest_samples(page: Page, scores: ScoreTable) -> None:
@@ -61,7 +58,8 @@ def hardest_samples(page: Page, scores: ScoreTable) -> None:
     order = np.argsort(-column)[:_SHOWN]
     st.subheader("Most sensitive samples", anchor=False)
     st.markdown(f"Largest scores {where}. Select a layer in the sidebar to rank by it.")
-    data = resources.workspace().live(page.study).calibration
+    live = resources.workspace().live(page.study)
+    data = live.calibration if scores.data == CALIBRATION else live.evaluation
     for place, cell in zip(order, st.columns(len(order)), strict=True):
         label = "" if data.labels is None else str(data.labels[place])
         if label and data.class_names:

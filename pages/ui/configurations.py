@@ -69,9 +69,7 @@ def baselines(page: Page) -> None:
 
 def choose_scores(page: Page) -> ScoreTable | None:
     """Let the user choose which stored score table predicts."""
-    tables = {
-        t.metric: t for t in catalog.score_tables(resources.store(), page.study) if t.candidates
-    }
+    tables = catalog.solving_tables(resources.store(), page.study)
     if not tables:
         return None
     name = st.selectbox(

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-from analysis.plots.profile import sample_profile, sample_strip
 
 from analysis import catalog, workflow
 from analysis.attribution.inputs import GRAD_CAM, METHODS
 from analysis.data.dataset import Dataset
 from analysis.outliers import Outliers, find_outliers, totals
 from analysis.plots.pixels import pixel_map
+from analysis.plots.profile import sample_profile, sample_strip
 from analysis.records import Attributions, FloatArray, Inspection, ScoreTable
 from analysis.sensitivity import METRICS
 from pages.ui import charts, resources, session, words, work
@@ -34,6 +34,7 @@ def choose_scores(page: Page) -> ScoreTable | None:
         for table in catalog.score_tables(resources.store(), page.study)
         if table.per_sample is not None
         and table.data == "calibration"
+        and table.protocol == "isolated"
         and len(table.per_sample) == page.study.calibration.n
     }
     if not tables:

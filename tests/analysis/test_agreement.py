@@ -361,7 +361,7 @@ def test_the_verdict_names_the_best_and_what_can_and_cannot_be_told_apart():
     assert "Reversed by 1." in third
     assert "better than chance, their intervals hold 0: Noise." in text
     assert "Shown to rank the wrong way round: Reversed." in text
-    assert "Close one beats Random, by 1." in text or "Close one beats Random, by 0." in text
+    assert "Close one beats Random by " in text
     assert "Not compared with the baseline `size_only`: score it as well." in text
     assert "Flat is not ranked: its scores are the same for all layers." in text
 

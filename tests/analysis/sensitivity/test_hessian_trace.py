@@ -139,15 +139,24 @@ def test_candidates_score_half_the_mean_trace_times_the_squared_error_of_the_wei
 
 
 def test_a_layer_stops_when_its_error_is_small_and_the_others_go_on():
-    x, y = oracle.samples(6, 5, classes=3)
-    task = oracle.double_task(oracle.mlp(5, 4, 4, 3), x, y)
-    found = scores(task, min_probes=3, probes=1000, tolerance=0.3)
+    x, y = oracle.samples(6, 6, classes=3, seed=1)
+    task = oracle.double_task(oracle.Spare(), x, y)
+    some = {"min_probes": 3, "tolerance": 0.3}
+    found = scores(task, probes=1000, **some)
     floor = np.median(np.abs(found.values))
     assert (found.stderr <= 0.3 * np.maximum(np.abs(found.values), floor)).all()
     probes, products = found.forward_passes, found.backward_passes - found.forward_passes
     assert 3 < probes < 1000
-    assert products < 3 * probes
-    shared = scores(task, min_probes=3, probes=1000, tolerance=0.3, shared=True)
+    assert products < 2 * probes
+    # `spare` and `last` stop; `used` goes on as if nobody had.
+    every = scores(task, probes=probes, tolerance=0.0)
+    same = np.isclose(every.values, found.values, rtol=1e-12, atol=0).tolist()
+    assert dict(zip(found.layers, same, strict=True)) == {
+        "spare": True,
+        "used": True,
+        "last": False,
+    }
+    shared = scores(task, probes=100, shared=True, **some)
     assert shared.backward_passes == 2 * shared.forward_passes
 
 

@@ -27,7 +27,7 @@ RESERVED = frozenset({
     "out", "help", "name", "metric", "candidates", "solver", "budget", "pin",
     "release-first-last", "method", "allocation", "out-model", "model-file", "format",
     "older-than", "network", "epochs", "scope", "weight-range", "activation-range", "percentile",
-    "per-tensor",
+    "per-tensor", "metrics", "reference", "set", "numbers", "attribution", "path-steps",
 })  # fmt: skip
 
 

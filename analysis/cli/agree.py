@@ -38,7 +38,7 @@ def agreement(call: Call) -> None:
                     study,
                     metrics,
                     args.reference,
-                    data=args.data,
+                    data=args.set,
                     candidates=candidates,
                     settings=quantizers,
                 )

@@ -32,11 +32,11 @@ def inspect(call: Call) -> None:
                     allocation,
                     numbers,
                     args.attribution,
-                    steps=args.steps,
+                    steps=args.path_steps,
                     method=method.name,
                     options=options,
                     settings=quantizers,
-                    data=args.data,
+                    data=args.set,
                     file=args.allocation,
                 )
             )
@@ -51,7 +51,7 @@ def inspect(call: Call) -> None:
                     method.name,
                     options=options,
                     settings=quantizers,
-                    data=args.data,
+                    data=args.set,
                     file=args.allocation,
                 )
             )

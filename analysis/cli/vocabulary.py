@@ -146,7 +146,7 @@ def _fill_agreement(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="measured metric to compare with: output_kl, loss_increase, accuracy_drop, …",
     )
-    parser.add_argument("--data", choices=("calibration", "evaluation"), default="evaluation")
+    parser.add_argument("--set", choices=("calibration", "evaluation"), default="evaluation")
     parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what to score in each layer")
     parser.add_argument("--budget", metavar="RESOURCE=LIMIT", help="also measure allocations")
     _out(parser, "the agreement (JSON)")
@@ -157,7 +157,7 @@ def _fill_agreement(parser: argparse.ArgumentParser) -> None:
 def _fill_inspect(parser: argparse.ArgumentParser) -> None:
     _allocation(parser, required=True)
     parser.add_argument("--method", default="nearest", metavar="NAME")
-    parser.add_argument("--data", choices=("calibration", "evaluation"), default="calibration")
+    parser.add_argument("--set", choices=("calibration", "evaluation"), default="calibration")
     parser.add_argument("--numbers", metavar="3,14", help="samples whose pixels are attributed")
     parser.add_argument(
         "--attribution",
@@ -165,7 +165,9 @@ def _fill_inspect(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="integrated_gradients, saliency or grad_cam",
     )
-    parser.add_argument("--steps", type=_number(1), default=32, metavar="N", help="of the path")
+    parser.add_argument(
+        "--path-steps", type=_number(1), default=32, metavar="N", help="of integrated gradients"
+    )
     _out(parser, "the predictions or attributions (JSON)")
     _settings(parser)
     _study(parser)

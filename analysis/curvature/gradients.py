@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis.curvature.jacobian import linearise
+from analysis.curvature.jacobian import kept_inputs, linearise
 from analysis.models.network import Network
-from analysis.models.replay import Plan, Transform, changed_in_place
+from analysis.models.replay import Plan, Transform
 from analysis.records import Layer
 
 
@@ -31,21 +31,9 @@ def output_gradients(
         x: Batch (B, ...).
         labels: Class indices (B,).
     """
-    graph = linearise(network, calls, x, kept_inputs(network))
+    graph = linearise(network, calls, x)
     found = graph.pull_back(logit_gradients(graph.logits.detach(), labels), keep=False)
     return tuple(network.per_sample(call, g, len(x)) for call, g in zip(calls, found, strict=True))
-
-
-def kept_inputs(network: Network) -> Plan:
-    """Return the plan in which layers read copies of activations that are later changed in place.
-
-    A backward pass needs the values that a layer read, not what became of them.
-    """
-    changed = changed_in_place(network.trace, network.plan)
-    calls = [call for layer in network.table.layers for call in layer.calls]
-    return Plan(
-        inputs={c: torch.clone for c in calls if network.trace.calls[c].inputs[0] in changed}
-    )
 
 
 def logit_gradients(logits: Tensor, labels: Tensor) -> Tensor:

@@ -63,9 +63,23 @@ def linearise(
         return transform
 
     with torch.enable_grad():
-        caught_too = plan | Plan(outputs={(call, 0): catch(call) for call in calls})
+        caught_too = (
+            kept_inputs(network) | plan | Plan(outputs={(call, 0): catch(call) for call in calls})
+        )
         logits = network(x.detach(), caught_too)
     return Linearisation(logits, tuple(caught[call] for call in calls))
+
+
+def kept_inputs(network: Network) -> Plan:
+    """Return the plan in which layers read copies of activations that are later changed in place.
+
+    A backward pass needs the values that a layer read, not what became of them.
+    """
+    changed = changed_in_place(network.trace, network.plan)
+    calls = [call for layer in network.table.layers for call in layer.calls]
+    return Plan(
+        inputs={c: torch.clone for c in calls if network.trace.calls[c].inputs[0] in changed}
+    )
 
 
 def squared_norms(

@@ -113,7 +113,7 @@ def agree(
     flags = {
         "metrics": ",".join(metrics),
         "reference": reference,
-        "data": data,
+        "set": data,
         "candidates": ",".join(c.text for c in candidates),
     }
     return Step(

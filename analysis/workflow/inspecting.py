@@ -90,9 +90,7 @@ def inspect(
         name="inspect",
         version=PTQ_METHODS[method].version,
         title="Predictions of single samples",
-        command=command_line(
-            "inspect", study.spec, made.flags | {"allocation": file, "data": data}
-        ),
+        command=command_line("inspect", study.spec, made.flags | {"allocation": file, "set": data}),
         record=Inspection,
         inputs=study_key_inputs(study),
         options=made.key | {"allocation": _texts(allocation), "data": data},
@@ -178,13 +176,13 @@ def attributions(
             seconds=perf_counter() - begin,
         )
 
-    wanted = {"attribution": attribution, "numbers": ",".join(map(str, samples)), "data": data}
+    wanted = {"attribution": attribution, "numbers": ",".join(map(str, samples)), "set": data}
     return Step(
         name="attributions",
         version=PTQ_METHODS[method].version,
         title="What the networks look at",
         command=command_line(
-            "inspect", study.spec, made.flags | wanted | {"allocation": file, "steps": steps}
+            "inspect", study.spec, made.flags | wanted | {"allocation": file, "path-steps": steps}
         ),
         record=Attributions,
         inputs=study_key_inputs(study),

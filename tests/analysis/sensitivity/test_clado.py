@@ -227,6 +227,35 @@ def test_where_two_layers_want_one_tensor_in_two_formats_the_later_layer_decides
     assert "the later layer's holds" in found.notes[-1]
 
 
+class Crossing(nn.Module):
+    """``c`` is called after ``b``, but first changes what is produced before what ``b`` reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.a, self.b, self.c = (nn.Linear(6, 6) for _ in range(3))
+        self.d = nn.Linear(6, 3)
+
+    def forward(self, x):
+        early = F.relu(self.a(x))
+        late = torch.tanh(early * 3)
+        return 5 * self.d(F.relu(self.b(late) + self.c(late) + self.c(early)))
+
+
+def test_the_later_layer_decides_even_where_its_pass_starts_earlier():
+    task = make_task(Crossing().eval(), vectors(6, 6), "wfloata2", "wfloata8")
+    b, c = (task.network.layer(name) for name in "bc")
+    assert set(b.inputs) < set(c.inputs)
+    plans = IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)
+    assert (
+        plans.plan(c, task.candidates[0]).first_call < plans.plan(b, task.candidates[0]).first_call
+    )
+    single, pairs = interactions(task, by_whole_passes(task), kl_of)
+    found = scores(task)
+    assert np.allclose(found.values, single, rtol=1e-9, atol=1e-12)
+    assert np.allclose(found.interactions, pairs, rtol=1e-9, atol=1e-12)
+
+
 def test_interactions_are_symmetric_and_zero_within_a_layer_and_beyond_the_reach():
     task = chain_task("w2a3", "w4a4")
     near, every = scores(task, reach=1), scores(task)

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from analysis.models.demo import load as load_demo
+from analysis.models.replay import Plan
 from analysis.sensitivity.hessian_attention import HessianAttentionOptions, hessian_attention
+from tests.analysis.models.toys import assigned, batch, residual_in_place, view_in_place
 from tests.reference import attention as oracle
 from tests.reference.sensitivity import demo_task, folded_copy, local_errors, make_task
 from tests.reference.work import CountedParts, finish
@@ -58,6 +60,25 @@ def test_candidates_score_a_quarter_of_the_norm_times_the_mean_squared_error(nam
     assert np.allclose(found.stderr, rows.std(0, ddof=1) / 3**0.5, rtol=1e-3, atol=1e-12)
     assert (found.values[:, 3] == 0).all()
     assert found.unit == "nats"
+
+
+@pytest.mark.parametrize("build", [assigned, residual_in_place, view_in_place])
+def test_activations_that_are_changed_after_a_layer_read_them_do_not_disturb(build):
+    task = make_task(build(), batch(2, 3, 8, 8))
+    found, network, x = scores(task), task.network, task.inputs(range(2))
+
+    def logits(call: int, offset: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return network(x, Plan(outputs={(call, 0): lambda z: z + offset.view_as(z[0])}))
+
+    for i, layer in enumerate(network.table.layers):
+        (call,) = layer.calls
+        elements = torch.eye(int(np.prod(layer.output_shape)))
+        plain = logits(call, torch.zeros(len(elements)))
+        # These models are linear behind every layer: differences are derivatives.
+        changes = torch.stack([logits(call, row) - plain for row in elements])
+        expected = changes.double().square().sum((0, 2))
+        assert np.allclose(found.per_sample[:, i], expected, rtol=2e-3)
 
 
 def test_the_batch_size_does_not_matter():

@@ -16,7 +16,9 @@ class Method(Generic[F]):
 
     ``answers`` is the question it answers, in one sentence. ``needs`` holds words of
     ``{"labels", "backward", "factory", "candidates"}``. ``version`` enters every stored key: raise
-    it when the numbers change. ``cost`` says in words what it takes, in passes over the samples.
+    it when the numbers change. ``cost`` says in words what it takes, in passes over the samples;
+    ``passes`` counts them per batch from the numbers of layers and candidates and the options,
+    where that number grows fast.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Method(Generic[F]):
     version: int
     function: F
     cost: str = ""
+    passes: Callable[[int, int, Any], int] | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return the description as plain JSON values."""
@@ -75,6 +78,7 @@ class Registry(Generic[F]):
         options: type[Options] = Options,
         version: int = 1,
         cost: str = "",
+        passes: Callable[[int, int, Any], int] | None = None,
     ) -> Callable[[F], F]:
         """Decorate a function to enter it under ``name``.
 
@@ -86,7 +90,7 @@ class Registry(Generic[F]):
             if name in self._methods:
                 raise ValueError(f"{self.kind} `{name}` is registered twice")
             self._methods[name] = Method(
-                name, title, answers, reference, needs, options, version, function, cost
+                name, title, answers, reference, needs, options, version, function, cost, passes
             )
             return function
 

@@ -27,6 +27,15 @@ with right, st.popover("Options", icon=":material/tune:", width="stretch"):
     candidates = forms.candidates("score-candidates")
     options = forms.edit(METRICS[name].options, key=f"options-{name}")
     settings = forms.quantizer_settings("score")
+    memory = st.number_input(
+        "Memory for activations, MiB",
+        16,
+        1_000_000,
+        workflow.MEMORY_MIB,
+        key="score-memory",
+        persist_state="session",
+        help="Of one batch; batches shrink to fit, which changes no score.",
+    )
 forms.about(METRICS[name])
 reason = workflow.unmet(name, page.study)
 if not candidates and "candidates" in METRICS[name].needs:
@@ -42,8 +51,11 @@ step = workflow.score(
     options=options,
     candidates=candidates,
     settings=settings,
+    memory_mib=int(memory),
 )
-scores = work.obtain(step, "Score the layers", charts.score_estimate(page))
+scores = work.obtain(
+    step, "Score the layers", charts.score_estimate(page, METRICS[name], options, len(candidates))
+)
 if scores is None:
     shell.command(step.command)
     st.stop()

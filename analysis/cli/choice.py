@@ -29,6 +29,7 @@ def score(call: Call) -> None:
             options=options,
             candidates=candidates,
             settings=quantizers,
+            memory_mib=call.args.memory_mib,
         )
         scores, cached = session.run(step)
     if call.args.out is not None:

@@ -160,7 +160,7 @@ def settings(call: Call) -> QuantSettings:
         for name in ("weight_range", "activation_range"):
             if name in given:
                 RANGE_ESTIMATORS[given[name]]
-    released = call.step in ("quantize", "evaluate") and args.release_first_last
+    released = call.step in ("quantize", "evaluate", "inspect") and args.release_first_last
     return QuantSettings(**given, per_channel=not args.per_tensor, pin_first_last=not released)
 
 

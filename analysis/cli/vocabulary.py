@@ -111,6 +111,13 @@ def _fill_layers(parser: argparse.ArgumentParser) -> None:
 def _fill_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", required=True, metavar="NAME")
     parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what to score in each layer")
+    parser.add_argument(
+        "--memory-mib",
+        type=_number(1),
+        default=2048,
+        metavar="N",
+        help="memory for the activations of one batch; batches shrink to fit",
+    )
     _out(parser, "the score table (JSON)")
     _settings(parser)
     _study(parser)

@@ -57,6 +57,18 @@ class CladoOptions(Options):
     )
 
 
+def passes(layers: int, candidates: int, options: CladoOptions) -> int:
+    """Return the forward passes per batch: the float one, every layer alone, every pair."""
+    each = 1 if options.lowest_only else candidates**2
+    return 1 + layers * candidates + pairs_within(layers, options.reach) * each
+
+
+def pairs_within(layers: int, reach: int) -> int:
+    """Return how many pairs of layers are at most ``reach`` apart; 0 is any distance."""
+    farthest = min(reach or layers, layers - 1)
+    return sum(layers - distance for distance in range(1, farthest + 1))
+
+
 @METRICS.register(
     "clado",
     title="Pairwise loss increase",
@@ -65,6 +77,7 @@ class CladoOptions(Options):
     needs=("candidates",),
     options=CladoOptions,
     cost="1 forward pass, L × K suffixes of one, and K² of them for every pair of layers",
+    passes=passes,
 )
 def clado(task: SensitivityTask, options: CladoOptions) -> Work[ScoreTable]:
     """Mean rise of the loss over the float network's, in nats, of layers and of pairs of layers.
@@ -98,18 +111,6 @@ def clado(task: SensitivityTask, options: CladoOptions) -> Work[ScoreTable]:
     )
     kept = np.isin(task.network.table.names, table.layers)
     return with_pairs(table, interactions=found.interactions()[kept][:, :, kept])
-
-
-def passes(layers: int, candidates: int, options: CladoOptions) -> int:
-    """Return the forward passes per batch: the float one, every layer alone, every pair."""
-    each = 1 if options.lowest_only else candidates**2
-    return 1 + layers * candidates + pairs_within(layers, options.reach) * each
-
-
-def pairs_within(layers: int, reach: int) -> int:
-    """Return how many pairs of layers are at most ``reach`` apart; 0 is any distance."""
-    farthest = min(reach or layers, layers - 1)
-    return sum(layers - distance for distance in range(1, farthest + 1))
 
 
 def predicted(values: FloatArray, interactions: FloatArray, choice: IntArray) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -50,6 +51,20 @@ class Samples:
         return replace(self, n=n, labels=None if self.labels is None else self.labels[:n])
 
 
+def batch_limit(network: Network, memory_mib: int) -> int:
+    """Return how many samples' activations fit into so many MiB, at least one.
+
+    Counted are the outputs of all calls in 32 bits, twice: a backward pass holds gradients as well.
+
+    Args:
+        network: The network.
+        memory_mib: Memory for the activations of one batch, in MiB (2^20 bytes).
+    """
+    elements = sum(prod(shape) for call in network.trace.calls for shape in call.shapes)
+    per_sample = 2 * 4 * elements / network.trace.batch
+    return max(1, int(memory_mib * 2**20 / per_sample))
+
+
 class Shared(Protocol):
     """Where work that several metrics need is done once."""
 
@@ -87,7 +102,7 @@ class SensitivityTask:
 
     ``candidates`` may be empty for metrics that score layers alone. ``statistics`` are those of the
     calibration set, whatever ``samples`` are. ``parts`` keeps unfinished work, ``shared`` finished
-    work that other metrics need as well.
+    work that other metrics need as well. No batch holds more than ``limit`` samples.
     """
 
     network: Network
@@ -97,6 +112,7 @@ class SensitivityTask:
     statistics: ActivationStatistics
     parts: Parts
     shared: "Shared" = computed_here
+    limit: int = 1 << 30
 
     @property
     def n(self) -> int:
@@ -121,7 +137,8 @@ class SensitivityTask:
         return self.samples.labels
 
     def batches(self, size: int) -> Iterator[range]:
-        """Iterate over the sample numbers in batches."""
+        """Iterate over the sample numbers in batches of ``size``, or what the limit allows."""
+        size = min(size, self.limit)
         for first in range(0, self.n, size):
             yield range(first, min(first + size, self.n))
 

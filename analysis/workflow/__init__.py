@@ -8,10 +8,11 @@ from analysis.workflow.allocating import allocate
 from analysis.workflow.inspecting import attributions, inspect
 from analysis.workflow.measuring import float_outputs, measure, quantize, quantized, summary
 from analysis.workflow.opening import layers, model_inputs, open_study, opening, statistics
-from analysis.workflow.scoring import DEFAULT_CANDIDATES, score, score_again
+from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score, score_again
 
 __all__ = [
     "DEFAULT_CANDIDATES",
+    "MEMORY_MIB",
     "REFERENCES",
     "agree",
     "allocate",

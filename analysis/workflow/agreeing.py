@@ -1,7 +1,7 @@
 """From several metrics to which of them to trust."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar, cast
 
 from analysis.agreement import AgreementOptions, agreement
@@ -82,7 +82,7 @@ def agree(
             f"`{reference}`. Choose one of them."
         )
     options = options or AgreementOptions()
-    settings = settings or QuantSettings()
+    settings = replace(settings or QuantSettings(), pin_first_last=True)
     measured = reference_step(workspace, study, reference, data, candidates, settings)
     steps = [
         score(workspace, study, name, candidates=candidates, settings=settings) for name in metrics
@@ -161,7 +161,7 @@ def contest(
     Raises:
         UnknownNameError: If there is no such metric.
     """
-    settings = settings or QuantSettings()
+    settings = replace(settings or QuantSettings(), pin_first_last=True)
     steps = [
         score(workspace, study, name, candidates=candidates, settings=settings) for name in metrics
     ]

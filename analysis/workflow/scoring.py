@@ -1,21 +1,23 @@
 """From a study to the scores of a metric."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from analysis.catalog import scores_kind
 from analysis.commands import changed_options, changed_settings, command_line
-from analysis.events import Work
+from analysis.events import Note, Work
 from analysis.options import Options, as_dict, build
-from analysis.records import Candidate, QuantSettings, Record, ScoreTable, Study
+from analysis.records import Candidate, FloatArray, QuantSettings, Record, ScoreTable, Study
 from analysis.sensitivity import METRICS, SensitivityTask
 from analysis.sensitivity.outputs import ISOLATED
-from analysis.sensitivity.task import CALIBRATION, Samples
+from analysis.sensitivity.task import CALIBRATION, Parts, Samples, batch_limit
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import model_inputs, statistics
 from analysis.workspace import LoadedStudy, Workspace, calibration_inputs, evaluation_inputs
 
+MEMORY_MIB = 2048
+ANY = 1 << 30
 R = TypeVar("R", bound=Record)
 DEFAULT_CANDIDATES = tuple(Candidate.parse(c) for c in ("w2a8", "w3a8", "w4a8", "w6a8", "w8a8"))
 
@@ -28,8 +30,19 @@ def score(
     options: Options | None = None,
     candidates: Sequence[Candidate] = DEFAULT_CANDIDATES,
     settings: QuantSettings | None = None,
+    memory_mib: int = MEMORY_MIB,
 ) -> Step[ScoreTable]:
     """Score every layer, and every candidate if there are any, by a registered metric.
+
+    Args:
+        workspace: Where to work.
+        study: The study.
+        metric: A registered metric.
+        options: The metric's options; None for its defaults.
+        candidates: What is scored in every layer; may be empty for some metrics.
+        settings: How formats become quantizers.
+        memory_mib: Memory for the activations of one batch, in MiB. Batches are made smaller to
+            fit, which changes no score and is no part of the result's key.
 
     Raises:
         UnknownNameError: If there is no such metric.
@@ -61,21 +74,30 @@ def score(
                 "candidates": [c.text for c in candidates],
                 "settings": asdict(settings),
             },
-            work=lambda own: compute(replace(task, parts=own)),
+            work=lambda own: compute(replace(task, parts=_apart(own, task.limit))),
         )
         return (yield from step.need(workspace.store))
 
     def work(parts: StoredParts) -> Work[ScoreTable]:
         ranges = yield from statistics(workspace, study).need(workspace.store)
         loaded = workspace.live(study)
+        fits = batch_limit(loaded.network, memory_mib)
+        wanted = int(as_dict(options).get("batch_size", 0))
+        limit = fits if fits < wanted else ANY
+        if limit != ANY:
+            yield Note(
+                f"Batches hold {limit} samples instead of {wanted}: their activations fit into "
+                f"{memory_mib:,} MiB."
+            )
         task = SensitivityTask(
             network=loaded.network,
             samples=_samples(loaded, role),
             candidates=tuple(candidates),
             settings=settings,
             statistics=ranges,
-            parts=parts,
+            parts=_apart(parts, limit),
             shared=shared,
+            limit=limit,
         )
         return (yield from method.function(task, options))
 
@@ -130,3 +152,20 @@ def _listed(metric: str, options: Options, candidates: bool) -> str:
     parts = [values.get("protocol", ISOLATED), values.get("data", CALIBRATION)]
     unusual = [str(p) for p in parts if p not in (ISOLATED, CALIBRATION)]
     return ", ".join([metric, *unusual] if candidates else [metric, *unusual, "layers alone"])
+
+
+def _apart(parts: StoredParts, limit: int) -> Parts:
+    """Keep parts of smaller batches apart from those of the usual size."""
+    return parts if limit == ANY else _Renamed(parts, f"{limit} at a time, ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Renamed:
+    parts: StoredParts
+    before: str
+
+    def load(self, name: str) -> Mapping[str, FloatArray] | None:
+        return self.parts.load(self.before + name)
+
+    def save(self, name: str, arrays: Mapping[str, FloatArray]) -> None:
+        self.parts.save(self.before + name, arrays)

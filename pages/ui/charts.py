@@ -4,9 +4,11 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.options import Options
 from analysis.outliers import totals
 from analysis.plots.theme import alt_text
 from analysis.records import ScoreTable
+from analysis.registry import Method
 from analysis.sensitivity.task import CALIBRATION
 from pages.ui import resources, session
 from pages.ui.shell import Page
@@ -37,12 +39,14 @@ def draw(figure: go.Figure, key: str, picks: str = "") -> None:
     )
 
 
-def score_estimate(page: Page) -> str:
-    """Say what the metric's cost is counted in, before it starts."""
-    return (
-        f"{page.study.calibration.n:,} calibration samples, C = {page.study.model.num_classes} "
-        f"classes, L = {len(page.table.layers)} layers; seconds for most metrics on the demo"
-    )
+def score_estimate(page: Page, method: Method, options: Options, candidates: int) -> str:  # type: ignore[type-arg]
+    """Say what the metric will cost before it starts."""
+    layers, n = len(page.table.layers), page.study.calibration.n
+    said = f"{n:,} calibration samples, C = {page.study.model.num_classes} classes, L = {layers}"
+    if method.passes is None:
+        return f"{said} layers; seconds for most metrics on the demo"
+    passes = method.passes(layers, candidates, options)
+    return f"{said} layers: **{passes:,} forward passes per batch**; tens of seconds for the demo"
 
 
 def hardest_samples(page: Page, scores: ScoreTable) -> None:

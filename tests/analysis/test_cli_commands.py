@@ -168,6 +168,35 @@ def test_the_quantize_command_makes_the_same_key(
     same(keys, step, lab)
 
 
+@pytest.mark.parametrize("settings", [PLAIN, CHANGED])
+def test_the_agreement_command_makes_the_same_keys(keys, workspace, study, lab, settings):
+    metrics = ("hessian_attention", "random", "size_only")
+    step = workflow.agree(workspace, study, metrics, "loss_increase", settings=settings)
+    same(keys, step, lab)
+    step = workflow.agree(workspace, study, metrics, data="calibration", settings=settings)
+    same(keys, step, lab)
+    budget = Budget(resource="size", limit=0.55)
+    same(keys, workflow.contest(workspace, study, metrics, budget, settings=settings), lab)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, CHANGED])
+@pytest.mark.parametrize("data", ["calibration", "evaluation"])
+def test_the_inspect_command_makes_the_same_keys(
+    keys, workspace, study, lab, settings, data, monkeypatch
+):
+    monkeypatch.chdir(lab.folder)
+    allocation = uniform_allocation(
+        workspace.live(study).network.table, Candidate.parse("w4a8"), pin_first_last=False
+    )
+    (lab.folder / "allocation.json").write_text(allocation_json(allocation, study="x"))
+    step = workflow.inspect(workspace, study, allocation, settings=settings, data=data)
+    same(keys, step, lab)
+    step = workflow.attributions(
+        workspace, study, allocation, [2, 5], "saliency", steps=7, settings=settings, data=data
+    )
+    same(keys, step, lab)
+
+
 @pytest.mark.parametrize("name", ["digits-resnet", "digits-vit"])
 def test_demo_studies_need_no_more_than_their_model(keys, workspace, lab, name):
     step = workflow.layers(workspace, opened(workspace, replace(demo_spec(name), samples=4)))

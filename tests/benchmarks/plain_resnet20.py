@@ -44,6 +44,34 @@ def backward_to_activations(model: CifarResNet20, x: Tensor, classes: int) -> No
             hook.remove()
 
 
+def gradient_per_layer_and_probe(model: CifarResNet20, x: Tensor, probes: int) -> None:
+    """The loop that other tools run: one gradient call for every layer and every random probe."""
+    outputs: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        output = output if output.requires_grad else output.requires_grad_()
+        outputs.append(output)
+        return output
+
+    hooks = [
+        m.register_forward_hook(keep)
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d | nn.Linear)
+    ]
+    try:
+        logits = model(x)
+        for probe in range(probes):
+            signs = torch.randint(0, 2, logits.shape).float() * 2 - 1
+            total = (signs * logits).sum()
+            for place, output in enumerate(outputs):
+                last = probe == probes - 1 and place == len(outputs) - 1
+                (gradient,) = torch.autograd.grad(total, output, retain_graph=not last)
+                gradient.flatten(1).square().sum(1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def suffixes(model: CifarResNet20, x: Tensor) -> list[Callable[[], Tensor]]:
     """For each layer in order, the forward pass from that layer's own input to the logits."""
     blocks = [*model.layer1, *model.layer2, *model.layer3]

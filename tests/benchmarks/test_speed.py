@@ -1,6 +1,7 @@
 """Ratios to what cannot be avoided, measured side by side in one run: `make bench`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from time import perf_counter
 
@@ -13,7 +14,12 @@ from analysis.quant.statistics import ActivationStatistics, collect_statistics
 from analysis.records import Allocation, Candidate, QuantSettings
 from analysis.sensitivity import METRICS, SensitivityTask
 from analysis.sensitivity.task import NoParts, Samples
-from tests.benchmarks.plain_resnet20 import backward_to_activations, folded, suffixes
+from tests.benchmarks.plain_resnet20 import (
+    backward_to_activations,
+    folded,
+    gradient_per_layer_and_probe,
+    suffixes,
+)
 from tests.reference.cifar_resnet20 import CifarResNet20
 from tests.reference.work import finish as finished
 
@@ -148,3 +154,56 @@ def test_the_replayed_network_costs_little_more_than_the_module(benchmark, netwo
             plain(x)
 
     assert ratio(benchmark, replayed, floating, rounds=25) <= 1.2
+
+
+def test_attention_is_several_times_faster_than_a_gradient_call_per_layer_and_probe(
+    benchmark, network, statistics, plain, x
+):
+    method = METRICS["hessian_attention"]
+    job = task(network, statistics, x, ())
+    options = method.options(probes=9)  # fewer than classes: the same random signs as the loop
+    found = ratio(
+        benchmark,
+        lambda: finished(method.function(job, options)),
+        lambda: gradient_per_layer_and_probe(plain, x, 9),
+        rounds=5,
+    )
+    assert found <= 1 / 6
+
+
+def test_five_isolated_metrics_cost_little_more_than_one(benchmark, network, statistics, x):
+    labels = torch.arange(BATCH).remainder(10).numpy()
+
+    def run(*names: str) -> None:
+        done: dict[str, object] = {}
+
+        def shared(name, record, compute, own):
+            if name not in done:
+                done[name] = yield from compute(own)
+            return done[name]
+
+        job = task(network, statistics, x, CANDIDATES)
+        job = replace(job, shared=shared, samples=replace(job.samples, labels=labels))
+        for name in names:
+            method = METRICS[name]
+            finished(method.function(job, method.options()))
+
+    five = ("output_kl", "output_sqnr", "loss_increase", "accuracy_drop", "weight_mse")
+    found = ratio(benchmark, lambda: run(*five), lambda: run("output_kl"), rounds=5)
+    assert found <= 1.5
+
+
+def test_orthogonality_costs_little_more_than_a_forward_pass(
+    benchmark, network, statistics, plain, x
+):
+    method = METRICS["orthogonality"]
+    job = task(network, statistics, x, ())
+
+    def floating():
+        with torch.no_grad():
+            plain(x)
+
+    found = ratio(
+        benchmark, lambda: finished(method.function(job, method.options())), floating, rounds=9
+    )
+    assert found <= 1.6

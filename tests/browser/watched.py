@@ -1,5 +1,6 @@
 """A browser tab that remembers what went wrong in it, and how to wait for what a page says."""
 
+import re
 from dataclasses import dataclass, field
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, Request, WebSocket, expect
@@ -49,7 +50,7 @@ class Tab:
         for unfinished in ('[data-stale="true"]', '[data-testid="stSkeleton"]'):
             expect(self.main.locator(unfinished)).to_have_count(0, timeout=WAIT_MS)
 
-    def says(self, text: str, timeout: float = WAIT_MS) -> None:
+    def says(self, text: str | re.Pattern[str], timeout: float = WAIT_MS) -> None:
         """Wait until the page shows a text."""
         expect(self.main.get_by_text(text).first).to_be_visible(timeout=timeout)
 

@@ -20,7 +20,7 @@ ABOUT: dict[str, Any] = {"step": "score", "inputs": {"model": "m"}, "options": {
 RECORD_CLASSES = tuple(
     cls
     for _, cls in inspect.getmembers(records, inspect.isclass)
-    if is_dataclass(cls) and cls.__module__ == records.__name__ and fields(cls)
+    if is_dataclass(cls) and cls.__module__.startswith(records.__name__) and fields(cls)
 )
 
 

@@ -5,6 +5,7 @@ import streamlit as st
 from analysis import workflow
 from analysis.plots.heatmap import attention_heatmap
 from analysis.plots.matrix import interaction_matrix, similarity_matrix
+from analysis.plots.profile import network_strip
 from analysis.plots.ranking import ranking
 from analysis.sensitivity import METRICS
 from pages.ui import charts, forms, resources, session, shell, work
@@ -83,6 +84,12 @@ charts.draw(
     key="ranking",
     picks=session.Key.LAYER,
 )
+if by_score:
+    charts.draw(
+        network_strip(scores, candidate, session.layer() or None),
+        key="network-strip",
+        picks=session.Key.LAYER,
+    )
 if scores.similarity is not None:
     st.subheader("Layer by layer: similarity", anchor=False)
     charts.draw(similarity_matrix(scores, session.layer() or None), key="similarity")

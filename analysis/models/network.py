@@ -10,6 +10,7 @@ from analysis.errors import DataflowError, UnknownNameError
 from analysis.models.calls import INPUT, Slot
 from analysis.models.dataflow import Trace, observe
 from analysis.models.folding import final_activation, fold_batchnorm
+from analysis.models.independence import check_independent
 from analysis.models.replay import Plan, Prefix, run
 from analysis.models.samples import SampleAxis, sample_axes
 from analysis.models.table import layer_table
@@ -144,7 +145,7 @@ def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Ne
     Raises:
         DataflowError: If the model is in training mode, does not return finite logits, makes other
             calls on a second pass, or gives other outputs when replayed or folded; if the batch or
-            a parameter is not finite.
+            a parameter is not finite; if samples of a batch influence each other.
     """
     training = [name for name, child in module.named_modules() if child.training]
     if training:
@@ -193,6 +194,7 @@ def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Ne
     axes = sample_axes(
         module, trace, example, [(c.index, i) for c in trace.calls for i in range(len(c.shapes))]
     )
+    check_independent(module, trace, axes, example)
     table = layer_table(module, trace, folding, axes, digest=digest)
     if not table.layers:
         raise DataflowError(

@@ -215,7 +215,7 @@ def _contest_table(found: Contest) -> None:
 
 def _correlations(found: Agreement) -> None:
     rows = []
-    for place, name in enumerate(found.metrics):
+    for place in range(len(found.metrics)):
         each = found.overall(place)
         rows.append(
             {
@@ -228,7 +228,7 @@ def _correlations(found: Agreement) -> None:
                 "Top": None if each.overlap is None else 100 * each.overlap,
                 "Chance": 100 * each.chance,
                 "Layers": each.layers,
-                "Remark": each.reason or _cost(name),
+                "Remark": each.reason,
             }
         )
     k = found.overall(0).k
@@ -293,7 +293,3 @@ def _estimate(page: Page, asked: Asked) -> str:
     if not missing:
         return f"every metric is scored; {suffixes}"
     return f"{len(missing)} metrics to score on {n:,} samples, {suffixes}; a minute for the demo"
-
-
-def _cost(name: str) -> str:
-    return METRICS[name].cost

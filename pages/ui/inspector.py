@@ -116,7 +116,7 @@ def predictions(page: Page, found: Inspection, scores: ScoreTable) -> None:
     ).sort_values("Quantized margin")
     if labels is None:
         frame = frame.drop(columns="Label")
-    picked = st.dataframe(
+    st.dataframe(
         frame,
         hide_index=True,
         height=_ROW * 9 + 3,
@@ -128,14 +128,13 @@ def predictions(page: Page, found: Inspection, scores: ScoreTable) -> None:
             "Sample": st.column_config.NumberColumn(pinned=True, width=85),
             "Float margin": st.column_config.NumberColumn(format="%.2f"),
             "Quantized margin": st.column_config.NumberColumn(format="%.2f"),
-            "KL": st.column_config.NumberColumn("KL (nats)", format="%.3g"),
+            "KL": st.column_config.NumberColumn("KL (nats)", format="scientific"),
             "Score": st.column_config.NumberColumn(
                 "Relative score", format="%.2f", help="Over all layers, each relative to its mean"
             ),
         },
         alt="Predictions of the calibration samples, smallest margin first",
     )
-    del picked
 
 
 def sample(page: Page, scores: ScoreTable, found: Inspection, number: int) -> None:

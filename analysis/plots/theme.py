@@ -4,6 +4,8 @@ Backgrounds are transparent and texts take their colour from the template, so th
 dark theme can replace it; the colours set here can be read on both.
 """
 
+import re
+
 import plotly.graph_objects as go
 
 FONT = "Source Sans Pro, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
@@ -48,6 +50,9 @@ TEMPLATE = go.layout.Template(
         "yaxis": {"gridcolor": GRID, "zerolinecolor": OUTLINE, "linecolor": OUTLINE},
     }
 )
+
+
+_TAG = re.compile(r"<[^>]+>")
 
 
 def dress(figure: go.Figure, title: str, facts: list[str], *, height: int, alt: str) -> go.Figure:
@@ -112,12 +117,17 @@ def colour_bar(title: str, ticks: list[float], texts: list[str]) -> dict[str, ob
     }
 
 
-def _lines(facts: list[str], width: int = 130) -> list[str]:
-    """Join facts by dots into lines of at most ``width`` characters where facts allow it."""
+def _lines(facts: list[str], width: int = 100) -> list[str]:
+    """Join facts by dots into lines of at most ``width`` shown characters where facts allow it."""
     lines: list[str] = []
     for fact in facts:
-        if lines and len(lines[-1]) + len(fact) + 3 <= width:
+        if lines and _shown(lines[-1]) + _shown(fact) + 3 <= width:
             lines[-1] += f" · {fact}"
         else:
             lines.append(fact)
     return lines
+
+
+def _shown(text: str) -> int:
+    """Return how many characters of a text are seen: tags are not."""
+    return len(_TAG.sub("", text))

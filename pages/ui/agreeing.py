@@ -57,7 +57,7 @@ def ask(page: Page) -> Asked | None:
         if reason:
             st.markdown(f":gray[:material/block: {METRICS[name].title} is not offered: {reason}.]")
     references = [name for name in workflow.REFERENCES if name in met]
-    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([4, 4, 3], vertical_alignment="bottom")
     with left:
         reference = st.selectbox(
             "Compared with, measured",
@@ -72,7 +72,6 @@ def ask(page: Page) -> Asked | None:
             ("evaluation", "calibration"),
             default="evaluation",
             required=True,
-            format_func=lambda d: f"{d} set",
             key="agreement-data",
             persist_state="session",
             help="Metrics are always computed on the calibration set. Measuring on the same "

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: help app test check fix test-all bench browser clean
+.PHONY: help app test check fix test-all bench peers browser clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,8 +43,14 @@ test-all: $(VENV)/.dev browser  ## All tests, those that take minutes included
 bench: $(VENV)/.dev  ## Benchmarks as ratios to what cannot be avoided
 	$(BIN)/python -m pytest tests/benchmarks -q --benchmark-only
 
+peers: $(VENV)/.dev  ## Side by side with other tools, in an environment of their own (.venv-peers)
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --requirement tests/peers/requirements.txt
+	.venv-peers/bin/pip install --quiet --no-deps torchvision==0.28.0 onnx onnxruntime
+	BITLENS_PEERS_PYTHON=$(CURDIR)/.venv-peers/bin/python $(BIN)/python -m pytest tests/peers -q -s
+
 browser: $(VENV)/.dev  ## Make sure that a browser for the tests is there
 	$(BIN)/python tests/browser/find_browser.py --install
 
 clean:  ## Remove the virtual environment and tool caches, not the results
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -10,7 +10,7 @@ from analysis.plots import theme
 from analysis.plots.axes import layer_axis, mark_pinned, mark_selected, outlines
 from analysis.plots.colours import HIGHEST, LOWEST, Coding
 from analysis.plots.labels import count, is_wide, number, plain
-from analysis.records import Candidate, FloatArray, LayerTable, ScoreTable
+from analysis.records import NOISE, Candidate, FloatArray, LayerTable, ScoreTable
 
 HEIGHT = 330
 
@@ -52,7 +52,10 @@ def ranking(
         go.Bar(
             x=np.arange(len(names)),
             y=values,
-            customdata=[[plain(name), _error(errors, at)] for at, name in enumerate(names)],
+            customdata=[
+                [plain(name), _error(errors, at), _decibels(scores, values[at])]
+                for at, name in enumerate(names)
+            ],
             error_y=None if errors is None else _error_bars(errors),
             marker={
                 "color": Coding.of(values).position(values),
@@ -68,7 +71,7 @@ def ranking(
                 },
             },
             hovertemplate="<b>%{customdata[0]}</b><br>score %{y:.4g}%{customdata[1]} "
-            f"{plain(scores.unit)}<extra></extra>",
+            f"{plain(scores.unit)}%{{customdata[2]}}<extra></extra>",
         )
     )
     figure.update_layout(
@@ -100,6 +103,7 @@ def ranking(
         f"n = {scores.n:,}" if scores.n else "",
         f"seed {scores.seed}",
         "± 1 standard error" if errors is not None else "",
+        _decibel_range(scores, values[known]),
         "logarithmic axis" if wide else "",
         f"{count(int(negative.sum()), 'negative score')} hatched" if negative.any() else "",
         f"{count(int((~known).sum()), 'layer')} without a finite score" if not known.all() else "",
@@ -164,3 +168,19 @@ def _sentence(scores: ScoreTable, title: str, names: list[str], values: FloatArr
         f"{start}, worst {names[worst]} with {number(values[worst])}, "
         f"best {names[best]} with {number(values[best])} {scores.unit}."
     )
+
+
+def _decibels(scores: ScoreTable, value: float) -> str:
+    """Return a noise-to-signal ratio as SQNR for a hover, empty for other scores."""
+    if scores.unit != NOISE or not value > 0:
+        return ""
+    return f" = SQNR {-10 * np.log10(value):.1f} dB"
+
+
+def _decibel_range(scores: ScoreTable, values: FloatArray) -> str:
+    """Say the SQNR of the worst and the best layer, empty for other scores."""
+    noisy = values[values > 0]
+    if scores.unit != NOISE or not len(noisy):
+        return ""
+    worst, best = -10 * np.log10(noisy.max()), -10 * np.log10(noisy.min())
+    return f"SQNR {worst:.1f} dB at the worst layer, {best:.1f} dB at the best"

@@ -19,11 +19,12 @@ from analysis.records.measurement import (
     TensorRange,
 )
 from analysis.records.outputs import LayerErrors, OutputChanges
-from analysis.records.scores import ScoreTable
+from analysis.records.scores import NOISE, ScoreTable
 from analysis.records.study import DataRef, ModelRef, Study, StudySpec
 
 __all__ = [
     "FLOAT",
+    "NOISE",
     "ActivationTensor",
     "Agreement",
     "Allocation",

@@ -7,6 +7,9 @@ from analysis.records.base import FloatArray, Record
 from analysis.records.candidates import Candidate, QuantSettings
 from analysis.records.layers import Skipped
 
+# Unit of noise-to-signal ratios, which are shown as SQNR in dB = -10 log10 of them.
+NOISE = "noise per signal"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTable(Record):

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.events import Work
-from analysis.records import FloatArray, LayerErrors, ScoreTable
+from analysis.records import NOISE, FloatArray, LayerErrors, ScoreTable
 from analysis.sensitivity.layer_errors import LayerErrorOptions, layer_error_scores
-from analysis.sensitivity.tables import NOISE
 from analysis.sensitivity.task import METRICS, SensitivityTask
 
 

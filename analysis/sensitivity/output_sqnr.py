@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.events import Work
-from analysis.records import ScoreTable
+from analysis.records import NOISE, ScoreTable
 from analysis.sensitivity.outputs import OutputOptions, increments, output_scores
-from analysis.sensitivity.tables import NOISE
 from analysis.sensitivity.task import METRICS, SensitivityTask
 
 

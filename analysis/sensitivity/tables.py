@@ -12,9 +12,6 @@ from analysis.quant.formats import bits_of
 from analysis.records import FloatArray, ScoreTable, Skipped
 from analysis.sensitivity.task import METRICS, SensitivityTask
 
-# Unit of noise-to-signal ratios; shown as SQNR in dB.
-NOISE = "noise per signal"
-
 
 def score_table(
     task: SensitivityTask,

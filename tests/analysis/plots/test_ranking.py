@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.plots.ranking import ranking
 from analysis.plots.theme import ACCENT, alt_text
+from analysis.records import NOISE
 from tests.analysis.plots.records_to_draw import (
     NAMES,
     W2,
@@ -113,3 +116,16 @@ def test_a_candidate_must_fit_the_metric():
         ranking(SCORES, W8)
     with pytest.raises(AnalysisError, match="Leave the candidate out"):
         ranking(score_table([1.0]), W4)
+
+
+def test_noise_ratios_are_shown_as_decibels():
+    scores = replace(score_table([0.01, 0.001, 0.0]), unit=NOISE)
+    figure = ranking(scores, None)
+    assert "SQNR 20.0 dB at the worst layer, 30.0 dB at the best" in title(figure)
+    assert [row[2] for row in figure.data[0].customdata] == [
+        " = SQNR 20.0 dB",
+        " = SQNR 30.0 dB",
+        "",
+    ]
+    other = ranking(score_table([0.01, 0.001]), None)
+    assert "SQNR" not in title(other)

@@ -13,7 +13,6 @@ from analysis.quant.configure import (
     Quantization,
     estimate_activation,
     estimate_weight,
-    plan_of,
 )
 from analysis.quant.quantizer import Quantizer
 from analysis.quant.statistics import ActivationStatistics
@@ -51,6 +50,7 @@ class IsolatedPlans:
         def value(layer: Layer, name: str) -> Tensor:
             return weight(layer, name)(network.weight(layer))
 
+        self._slots = {t.id: (t.call, t.slot) for t in network.table.tensors}
         self._activation = activation
         self._value = cache(value) if weights * len(formats) * 4 <= _KEEP_BYTES else value
 
@@ -72,7 +72,12 @@ class IsolatedPlans:
         """
         if self._settings.scope == "layer_input":
             return self.local(layer, candidate)
-        return plan_of(self._network, self.quantization(layer, candidate), self._settings)
+        quantization = self.quantization(layer, candidate)
+        weights = {
+            call: value for value in quantization.weight_values.values() for call in layer.calls
+        }
+        outputs = {self._slots[t]: quantizer for t, quantizer in quantization.activations.items()}
+        return Plan(weights=weights, outputs=outputs)
 
     def local(self, layer: Layer, candidate: Candidate) -> Plan:
         """Return the plan in which only the layer's own calls see quantized values."""

@@ -135,19 +135,23 @@ def _measure(task: SensitivityTask, options: OutputOptions) -> Work[OutputChange
         labels = None if task.samples.labels is None else task.samples.labels[batch.start :]
         with torch.no_grad():
             logits, prefix = network.capture(x)
-        plain = _quantities(logits, logits, labels)
+        look = _Look.at(logits, labels)
+        plain = look.quantities(logits[None])
         rows = {name: np.zeros((len(batch), len(layers), len(candidates))) for name in plain}
-        for place, (i, c, plan) in enumerate(_plans(plans, task, options.protocol)):
+        outputs: list[Tensor] = []
+        for place, (i, plan) in enumerate(_plans(plans, task, options.protocol)):
             with torch.no_grad():
                 if options.protocol == ISOLATED:
-                    quantized = network.resume(x, prefix, plan)
+                    outputs.append(network.resume(x, prefix, plan))
                 else:
-                    quantized = network(x, plan)
-            for name, values in _quantities(logits, quantized, labels).items():
-                rows[name][:, i, c] = values
+                    outputs.append(network(x, plan))
+            if len(outputs) == len(candidates):  # one small sum a layer, not one a candidate
+                for name, values in look.quantities(torch.stack(outputs)).items():
+                    rows[name][:, i] = values.T
+                outputs.clear()
             yield Progress(place, 0, f"`{layers[i].name}`")
         power = logits.double().square().mean(1).cpu().numpy()
-        floats = {f"float_{name}": plain[name] for name in plain if name in ("loss", "correct")}
+        floats = {f"float_{name}": plain[name][0] for name in plain if name in ("loss", "correct")}
         return {**rows, **floats, "power": power}
 
     found = yield from in_batches(task, options.batch_size, len(layers) * len(candidates), batch_of)
@@ -168,27 +172,44 @@ def _measure(task: SensitivityTask, options: OutputOptions) -> Work[OutputChange
 
 def _plans(
     plans: IsolatedPlans, task: SensitivityTask, protocol: str
-) -> Iterator[tuple[int, int, Plan]]:
-    """Yield the plan of every layer and candidate, layer by layer."""
+) -> Iterator[tuple[int, Plan]]:
+    """Yield every layer's place and plan, candidate by candidate."""
     before: dict[Candidate, Plan] = dict.fromkeys(task.candidates, NOTHING)
     for i, layer in enumerate(task.network.table.layers):
-        for c, candidate in enumerate(task.candidates):
+        for candidate in task.candidates:
             plan = plans.plan(layer, candidate)
             if protocol == ACCUMULATED:
                 plan = before[candidate] = before[candidate] | plan
-            yield i, c, plan
+            yield i, plan
 
 
-def _quantities(
-    logits: Tensor, quantized: Tensor, labels: NDArray[np.int64] | None
-) -> dict[str, FloatArray]:
-    """Return what is measured of every sample of a batch, (B,) each."""
-    found = {
-        "divergence": kl_divergence(logits, quantized),
-        "error": (quantized.double() - logits.double()).square().mean(1),
-    }
-    if labels is not None:
-        target = torch.tensor(labels[: len(logits)], device=logits.device)
-        found["loss"] = F.cross_entropy(quantized.double(), target, reduction="none")
-        found["correct"] = (quantized.argmax(1) == target).double()
-    return {name: value.cpu().numpy() for name, value in found.items()}
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The float outputs of a batch, to compare others with: logits and log p (B, K), float64."""
+
+    logits: Tensor
+    log_p: Tensor
+    target: Tensor | None
+
+    @classmethod
+    def at(cls, logits: Tensor, labels: NDArray[np.int64] | None) -> "_Look":
+        """Look at a batch's logits, and its labels if there are any (more may follow)."""
+        exact = logits.double()
+        target = None
+        if labels is not None:
+            target = torch.tensor(labels[: len(logits)], device=logits.device)
+        return cls(exact, F.log_softmax(exact, dim=1), target)
+
+    def quantities(self, outputs: Tensor) -> dict[str, FloatArray]:
+        """Return what is measured of outputs (C, B, K) for every sample, (C, B) each."""
+        exact = outputs.double()
+        log_q = F.log_softmax(exact, dim=2)
+        found = {
+            "divergence": (self.log_p.exp() * (self.log_p - log_q)).sum(2),
+            "error": (exact - self.logits).square().mean(2),
+        }
+        if self.target is not None:
+            chosen = self.target.expand(len(outputs), -1)
+            found["loss"] = -log_q.gather(2, chosen[:, :, None])[:, :, 0]
+            found["correct"] = (exact.argmax(2) == chosen).double()
+        return {name: value.cpu().numpy() for name, value in found.items()}

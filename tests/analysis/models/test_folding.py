@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from analysis.errors import DataflowError
 from analysis.models import demo
 from analysis.models.dataflow import observe
 from analysis.models.folding import fold_batchnorm
@@ -110,16 +111,6 @@ def _flattened_tokens(m: nn.Module, x: Tensor) -> Tensor:
         (_written, {}, "follows `setitem_`"),
         (_conv_used_twice, {"second": conv(4)}, "weight of `second` is used more than once"),
         (
-            lambda m, x: m.bn(m.first(x)),
-            {"bn": nn.BatchNorm2d(4, track_running_stats=False)},
-            "statistics of the batch",
-        ),
-        (
-            lambda m, x: m.bn(m.first(x)),
-            {"bn": nn.BatchNorm2d(4, affine=False, track_running_stats=False)},
-            "statistics of the batch",
-        ),
-        (
             _flattened_tokens,
             {"fc": nn.Linear(4, 64), "bn": nn.BatchNorm1d(64)},
             "another axis than the outputs",
@@ -147,6 +138,18 @@ def test_a_batchnorm_that_cannot_be_folded_is_kept_with_its_reason(body, childre
     x = batch(seed=3)
     with torch.no_grad():
         assert torch.equal(network(x), module(x))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_batchnorm_without_running_statistics_is_not_folded_and_its_network_refused(affine):
+    norm = nn.BatchNorm2d(4, affine=affine, track_running_stats=False)
+    module = toy(lambda m, x: m.bn(m.first(x)), first=conv(), bn=norm)
+    folding = fold_batchnorm(module, observe(module, batch()))
+    assert folding.folded == {}
+    assert "statistics of the batch" in folding.kept["bn"]
+    # Its outputs depend on what else is in the batch: no score of a sample means anything.
+    with pytest.raises(DataflowError, match="must not influence each other"):
+        built(module)
 
 
 def test_a_batchnorm_that_normalises_in_training_mode_is_not_folded():

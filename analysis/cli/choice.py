@@ -45,6 +45,7 @@ def score(call: Call) -> None:
         "stderr": scores.stderr,
         "exact": scores.exact,
         "protocol": scores.protocol,
+        "data": scores.data,
         "n": scores.n,
         "passes": {"forward": scores.forward_passes, "backward": scores.backward_passes},
         "skipped": scores.skipped,
@@ -155,8 +156,8 @@ def _score_text(scores: ScoreTable) -> str:
     lines += scores.notes
     lines.append(
         f"{scores.title} in {scores.unit}, larger is worse, {scores.protocol}, "
-        f"{'exact' if scores.exact else 'estimated'}, mean over n = {scores.n} samples, "
-        f"{scores.seconds:.1f} s"
+        f"{'exact' if scores.exact else 'estimated'}, mean over n = {scores.n} {scores.data} "
+        f"samples, {scores.seconds:.1f} s"
     )
     return "\n".join(lines)
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from analysis.events import Work
 from analysis.records import FloatArray, OutputChanges, ScoreTable
-from analysis.sensitivity.outputs import OutputOptions, increments, output_scores
+from analysis.sensitivity.measured import MeasuredOptions
+from analysis.sensitivity.outputs import increments, output_scores
 from analysis.sensitivity.task import METRICS, SensitivityTask
 
 
 @dataclass(frozen=True, slots=True)
-class AccuracyDropOptions(OutputOptions):
+class AccuracyDropOptions(MeasuredOptions):
     """Options of :func:`accuracy_drop`."""
 
 

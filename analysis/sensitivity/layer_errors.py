@@ -1,7 +1,6 @@
 """What quantization does to every layer's own output: measured once, read by several metrics."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -11,35 +10,17 @@ from torch import Tensor
 from analysis.events import Progress, Work
 from analysis.models.network import NOTHING
 from analysis.models.replay import Plan, Transform
-from analysis.options import Options, option
 from analysis.records import Candidate, FloatArray, LayerErrors, ScoreTable
 from analysis.sensitivity.isolated import IsolatedPlans, local_outputs
-from analysis.sensitivity.outputs import ACCUMULATED, ISOLATED
+from analysis.sensitivity.measured import ACCUMULATED, ISOLATED, MeasuredOptions
 from analysis.sensitivity.tables import need_candidates, score_table
-from analysis.sensitivity.task import CALIBRATION, EVALUATION, SensitivityTask, in_batches
-
-
-@dataclass(frozen=True, slots=True)
-class LayerErrorOptions(Options):
-    """Options of metrics that look at the layers' own outputs."""
-
-    protocol: str = option(
-        ISOLATED,
-        choices=(ISOLATED, ACCUMULATED),
-        help="On float inputs, or in the network with every layer quantized alike.",
-    )
-    data: str = option(
-        CALIBRATION, choices=(CALIBRATION, EVALUATION), help="The samples that are looked at."
-    )
-    batch_size: int = option(
-        64, low=1, high=4096, help="Samples per pass; their activations are held in memory."
-    )
+from analysis.sensitivity.task import SensitivityTask, in_batches
 
 
 def layer_error_scores(
     task: SensitivityTask,
     metric: str,
-    options: LayerErrorOptions,
+    options: MeasuredOptions,
     unit: str,
     rows: Callable[[LayerErrors], FloatArray],
 ) -> Work[ScoreTable]:
@@ -70,7 +51,7 @@ def layer_error_scores(
     )
 
 
-def _measure(task: SensitivityTask, options: LayerErrorOptions) -> Work[LayerErrors]:
+def _measure(task: SensitivityTask, options: MeasuredOptions) -> Work[LayerErrors]:
     begin = perf_counter()
     layers = task.network.table.layers
     plans = IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from analysis.events import Work
 from analysis.records import ScoreTable
-from analysis.sensitivity.layer_errors import LayerErrorOptions, layer_error_scores
+from analysis.sensitivity.layer_errors import layer_error_scores
+from analysis.sensitivity.measured import MeasuredOptions
 from analysis.sensitivity.task import METRICS, SensitivityTask
 
 
 @dataclass(frozen=True, slots=True)
-class LayerMSEOptions(LayerErrorOptions):
+class LayerMSEOptions(MeasuredOptions):
     """Options of :func:`layer_mse`."""
 
 

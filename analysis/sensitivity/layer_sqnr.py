@@ -6,12 +6,13 @@ import numpy as np
 
 from analysis.events import Work
 from analysis.records import NOISE, FloatArray, LayerErrors, ScoreTable
-from analysis.sensitivity.layer_errors import LayerErrorOptions, layer_error_scores
+from analysis.sensitivity.layer_errors import layer_error_scores
+from analysis.sensitivity.measured import MeasuredOptions
 from analysis.sensitivity.task import METRICS, SensitivityTask
 
 
 @dataclass(frozen=True, slots=True)
-class LayerSQNROptions(LayerErrorOptions):
+class LayerSQNROptions(MeasuredOptions):
     """Options of :func:`layer_sqnr`."""
 
 

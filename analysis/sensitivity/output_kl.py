@@ -6,12 +6,13 @@ import numpy as np
 
 from analysis.events import Work
 from analysis.records import ScoreTable
-from analysis.sensitivity.outputs import OutputOptions, increments, output_scores
+from analysis.sensitivity.measured import MeasuredOptions
+from analysis.sensitivity.outputs import increments, output_scores
 from analysis.sensitivity.task import METRICS, SensitivityTask
 
 
 @dataclass(frozen=True, slots=True)
-class OutputKLOptions(OutputOptions):
+class OutputKLOptions(MeasuredOptions):
     """Options of :func:`output_kl`."""
 
 

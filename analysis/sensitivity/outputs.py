@@ -13,36 +13,17 @@ from torch.nn import functional as F
 from analysis.events import Note, Progress, Work
 from analysis.models.network import NOTHING
 from analysis.models.replay import Plan
-from analysis.options import Options, option
 from analysis.records import Candidate, FloatArray, OutputChanges, ScoreTable
 from analysis.sensitivity.isolated import IsolatedPlans
+from analysis.sensitivity.measured import ACCUMULATED, ISOLATED, MeasuredOptions
 from analysis.sensitivity.tables import need_candidates, score_table
-from analysis.sensitivity.task import CALIBRATION, EVALUATION, SensitivityTask, in_batches
-
-ISOLATED, ACCUMULATED = "isolated", "accumulated"
-
-
-@dataclass(frozen=True, slots=True)
-class OutputOptions(Options):
-    """Options of metrics that look at the network's outputs."""
-
-    protocol: str = option(
-        ISOLATED,
-        choices=(ISOLATED, ACCUMULATED),
-        help="Quantize one layer alone, or every layer up to it; then scores are what it adds.",
-    )
-    data: str = option(
-        CALIBRATION, choices=(CALIBRATION, EVALUATION), help="The samples that are looked at."
-    )
-    batch_size: int = option(
-        64, low=1, high=4096, help="Samples per pass; their activations are held in memory."
-    )
+from analysis.sensitivity.task import SensitivityTask, in_batches
 
 
 def output_scores(
     task: SensitivityTask,
     metric: str,
-    options: OutputOptions,
+    options: MeasuredOptions,
     unit: str,
     rows: Callable[[OutputChanges], FloatArray],
     notes: Sequence[str] = (),
@@ -76,7 +57,7 @@ def output_scores(
     )
 
 
-def output_changes(task: SensitivityTask, options: OutputOptions) -> Work[OutputChanges]:
+def output_changes(task: SensitivityTask, options: MeasuredOptions) -> Work[OutputChanges]:
     """Measure the logits under every layer and candidate, unless that was done already.
 
     Isolated passes reuse the activations before the quantized layer; accumulated ones run whole.
@@ -102,7 +83,7 @@ def increments(rows: FloatArray, start: FloatArray, protocol: str) -> FloatArray
     return np.asarray(np.diff(rows, axis=1, prepend=first))
 
 
-def notes_on(task: SensitivityTask, options: OutputOptions) -> tuple[str, ...]:
+def notes_on(task: SensitivityTask, options: MeasuredOptions) -> tuple[str, ...]:
     """Say what a reader of such scores must know."""
     shared = sum(len(t.readers) > 1 for t in task.network.table.tensors)
     if shared and task.settings.scope == "tensor" and options.protocol == ISOLATED:
@@ -120,7 +101,7 @@ def kl_divergence(logits: Tensor, other: Tensor) -> Tensor:
     return (p.exp() * (p - q)).sum(1)
 
 
-def _measure(task: SensitivityTask, options: OutputOptions) -> Work[OutputChanges]:
+def _measure(task: SensitivityTask, options: MeasuredOptions) -> Work[OutputChanges]:
     begin = perf_counter()
     network, candidates, layers = task.network, task.candidates, task.network.table.layers
     if not network.can_resume:

@@ -10,7 +10,7 @@ from analysis.events import Note, Work
 from analysis.options import Options, as_dict, build
 from analysis.records import Candidate, FloatArray, QuantSettings, Record, ScoreTable, Study
 from analysis.sensitivity import METRICS, SensitivityTask
-from analysis.sensitivity.outputs import ISOLATED
+from analysis.sensitivity.measured import ISOLATED
 from analysis.sensitivity.task import CALIBRATION, Parts, Samples, batch_limit
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import model_inputs, statistics

@@ -1,6 +1,7 @@
 """ResNet-20 folded by hand and cut by hand: what no implementation can avoid computing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,9 @@ def folded(model: CifarResNet20) -> CifarResNet20:
     return model.requires_grad_(False)
 
 
-def backward_to_activations(model: CifarResNet20, x: Tensor, classes: int) -> None:
-    """One forward pass and one backward pass per class, to every convolution's output."""
+@contextmanager
+def caught_outputs(model: CifarResNet20) -> Iterator[list[Tensor]]:
+    """Collect the layers' outputs of a pass inside the block, as roots of the graph behind them."""
     outputs: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
@@ -30,35 +32,26 @@ def backward_to_activations(model: CifarResNet20, x: Tensor, classes: int) -> No
         outputs.append(output)
         return output
 
-    hooks = [
-        m.register_forward_hook(keep)
-        for m in model.modules()
-        if isinstance(m, nn.Conv2d | nn.Linear)
-    ]
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
     try:
-        logits = model(x)
-        for c in range(classes):
-            torch.autograd.grad(logits[:, c].sum(), outputs, retain_graph=c < classes - 1)
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
 
 
+def backward_to_activations(model: CifarResNet20, x: Tensor, classes: int) -> None:
+    """One forward pass and one backward pass per class, to every convolution's output."""
+    with caught_outputs(model) as outputs:
+        logits = model(x)
+        for c in range(classes):
+            torch.autograd.grad(logits[:, c].sum(), outputs, retain_graph=c < classes - 1)
+
+
 def gradient_per_layer_and_probe(model: CifarResNet20, x: Tensor, probes: int) -> None:
     """The loop that other tools run: one gradient call for every layer and every random probe."""
-    outputs: list[Tensor] = []
-
-    def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
-        output = output if output.requires_grad else output.requires_grad_()
-        outputs.append(output)
-        return output
-
-    hooks = [
-        m.register_forward_hook(keep)
-        for m in model.modules()
-        if isinstance(m, nn.Conv2d | nn.Linear)
-    ]
-    try:
+    with caught_outputs(model) as outputs:
         logits = model(x)
         for probe in range(probes):
             signs = torch.randint(0, 2, logits.shape).float() * 2 - 1
@@ -67,9 +60,6 @@ def gradient_per_layer_and_probe(model: CifarResNet20, x: Tensor, probes: int) -
                 last = probe == probes - 1 and place == len(outputs) - 1
                 (gradient,) = torch.autograd.grad(total, output, retain_graph=not last)
                 gradient.flatten(1).square().sum(1)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def suffixes(model: CifarResNet20, x: Tensor) -> list[Callable[[], Tensor]]:

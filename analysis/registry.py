@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from analysis.errors import UnknownNameError
 from analysis.options import Options, describe
+from analysis.records import LayerTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,7 +18,7 @@ class Method(Generic[F]):
     ``answers`` is the question it answers, in one sentence. ``needs`` holds words of
     ``{"labels", "backward", "factory", "candidates"}``. ``version`` enters every stored key: raise
     it when the numbers change. ``cost`` says in words what it takes, in passes over the samples;
-    ``passes`` counts them per batch from the numbers of layers and candidates and the options,
+    ``passes`` counts them per batch from the layer table, the number of candidates and the options,
     where that number grows fast.
     """
 
@@ -30,7 +31,7 @@ class Method(Generic[F]):
     version: int
     function: F
     cost: str = ""
-    passes: Callable[[int, int, Any], int] | None = None
+    passes: Callable[[LayerTable, int, Any], int] | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return the description as plain JSON values."""
@@ -78,7 +79,7 @@ class Registry(Generic[F]):
         options: type[Options] = Options,
         version: int = 1,
         cost: str = "",
-        passes: Callable[[int, int, Any], int] | None = None,
+        passes: Callable[[LayerTable, int, Any], int] | None = None,
     ) -> Callable[[F], F]:
         """Decorate a function to enter it under ``name``.
 

@@ -9,6 +9,7 @@ from analysis.models.calls import INPUT, Slot
 from analysis.models.dataflow import Call, Trace
 from analysis.models.folding import WEIGHTED_CALLS, Folding
 from analysis.models.samples import SampleAxis
+from analysis.models.structure import blocks, layers_read
 from analysis.records import ActivationTensor, Layer, LayerTable, Skipped
 
 _SUFFIXES = (".weight", "_weight")
@@ -42,6 +43,8 @@ def layer_table(
     tensors = _tensors(trace, readable, sources, axes)
     ids = {slot: i for i, slot in enumerate(tensors)}
     groups = _groups(readable, sources)
+    read = layers_read(trace, {name: [c.index for c in group] for name, group in readable.items()})
+    numbers = blocks(trace)
     layers = []
     for name, group in readable.items():
         layers.append(
@@ -55,6 +58,8 @@ def layer_table(
                 inputs=tuple(ids[sources[call.index]] for call in group),
                 activation_group=groups[name],
                 pinned=name in (next(iter(readable)), _last_called(readable)),
+                reads=tuple(layer_name(other) for other in read[name]),
+                block=numbers[group[0].index],
             )
         )
     removed = sum(
@@ -172,6 +177,8 @@ def _layer(
     inputs: tuple[int, ...],
     activation_group: int,
     pinned: bool,
+    reads: tuple[str, ...],
+    block: int,
 ) -> Layer:
     first = calls[0]
     weight = module.get_parameter(weight_name)
@@ -194,6 +201,8 @@ def _layer(
         inputs=inputs,
         folded=folding.folded.get(first.index, ""),
         pinned=pinned,
+        reads=reads,
+        block=block,
     )
 
 

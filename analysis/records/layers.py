@@ -13,7 +13,9 @@ class Layer(Record):
     folding. ``macs`` are multiply-accumulates per sample, summed over the layer's ``calls``.
     ``inputs`` are ids into :attr:`LayerTable.tensors`, one per call. Layers with equal
     ``activation_group`` read a common tensor, directly or through one another, and share their
-    activation format. ``folded`` names the BatchNorm that was folded into the weight.
+    activation format. ``folded`` names the BatchNorm that was folded into the weight. ``reads``
+    are the layers whose outputs reach it through no other layer; layers of one ``block`` lie
+    between two tensors that the whole network passes through.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Layer(Record):
     inputs: tuple[int, ...]
     folded: str = ""
     pinned: bool = False
+    reads: tuple[str, ...] = ()
+    block: int = 0
 
     @property
     def num_params(self) -> int:
@@ -75,7 +79,7 @@ class LayerTable(Record):
     skipped: tuple[Skipped, ...]
     params_before_folding: int
     params_after_folding: int
-    schema: int = 1
+    schema: int = 2
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,14 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from analysis.events import Note, Progress, Work
+from analysis.models.structure import FAR, hops
 from analysis.options import Options, option
-from analysis.records import FloatArray, IntArray, ScoreTable
+from analysis.records import BoolArray, FloatArray, IntArray, LayerTable, ScoreTable
 from analysis.sensitivity.isolated import IsolatedPlans
 from analysis.sensitivity.outputs import kl_divergence
 from analysis.sensitivity.tables import harshest, need_candidates, score_table, with_pairs
 from analysis.sensitivity.task import METRICS, SensitivityTask, in_batches
 
 KL, CROSS_ENTROPY = "kl", "cross_entropy"
+ORDER, GRAPH = "order", "graph"
 
 # Float logits (B, C), logits (B, C) and labels (B,), if any, to losses (B,).
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -44,10 +46,15 @@ class CladoOptions(Options):
         128, low=0, high=1_000_000, help="Samples that are used, the first of the set; 0 for all."
     )
     reach: int = option(
-        0,
-        low=0,
-        high=10_000,
-        help="Measure pairs at most this many layers apart in network order; 0 for all pairs.",
+        0, low=0, high=10_000, help="Measure pairs at most this many layers apart; 0 for all pairs."
+    )
+    distance: str = option(
+        ORDER,
+        choices=(ORDER, GRAPH),
+        help="Apart in network order, or in steps from a layer to those that read its output.",
+    )
+    same_block: bool = option(
+        False, help="Measure pairs only within a block, such as a residual one."
     )
     lowest_only: bool = option(
         False, help="Measure pairs only with both layers at the candidate of fewest bits."
@@ -57,16 +64,24 @@ class CladoOptions(Options):
     )
 
 
-def passes(layers: int, candidates: int, options: CladoOptions) -> int:
+def passes(table: LayerTable, candidates: int, options: CladoOptions) -> int:
     """Return the forward passes per batch: the float one, every layer alone, every pair."""
     each = 1 if options.lowest_only else candidates**2
-    return 1 + layers * candidates + pairs_within(layers, options.reach) * each
+    pairs = int(np.triu(near(table, options), 1).sum())
+    return 1 + len(table.layers) * candidates + pairs * each
 
 
-def pairs_within(layers: int, reach: int) -> int:
-    """Return how many pairs of layers are at most ``reach`` apart; 0 is any distance."""
-    farthest = min(reach or layers, layers - 1)
-    return sum(layers - distance for distance in range(1, farthest + 1))
+def near(table: LayerTable, options: CladoOptions) -> BoolArray:
+    """Return which pairs of layers are measured, (L, L), symmetric."""
+    places = np.arange(len(table.layers))
+    block = np.array([layer.block for layer in table.layers])
+    apart = hops(table) if options.distance == GRAPH else abs(places[:, None] - places)
+    measured = np.asarray(places[:, None] != places)
+    if options.reach:
+        measured &= (apart <= options.reach) & (apart != FAR)
+    if options.same_block:
+        measured &= block[:, None] == block
+    return measured
 
 
 @METRICS.register(
@@ -98,18 +113,18 @@ def clado(task: SensitivityTask, options: CladoOptions) -> Work[ScoreTable]:
         task = replace(task, samples=task.samples.first(options.samples))
     loss = kl_loss if options.loss == KL else cross_entropy_loss
     found = yield from pair_losses(task, options, loss)
-    layers, candidates = len(task.network.table.layers), len(task.candidates)
+    layers = task.network.table
     table = score_table(
         task,
         "clado",
         options,
         unit="nats",
         begin=begin,
-        passes=(passes(layers, candidates, options), 0),
+        passes=(passes(layers, len(task.candidates), options), 0),
         rows=found.single,
         notes=_notes(task, options, found),
     )
-    kept = np.isin(task.network.table.names, table.layers)
+    kept = np.isin(layers.names, table.layers)
     return with_pairs(table, interactions=found.interactions()[kept][:, :, kept])
 
 
@@ -184,7 +199,7 @@ def pair_losses(task: SensitivityTask, options: CladoOptions, loss: Loss) -> Wor
         )
     plans = IsolatedPlans(network, task.candidates, task.statistics, task.settings)
     trials = _trials(task, plans, options)
-    steps = passes(len(layers), len(task.candidates), options) - 1
+    steps = passes(network.table, len(task.candidates), options) - 1
 
     def batch_of(batch: range) -> Work[Mapping[str, FloatArray]]:
         x, labels = task.inputs(batch), task.samples.labels
@@ -251,11 +266,11 @@ def _trials(
         for i, layer in enumerate(task.network.table.layers)
         for c, candidate in enumerate(task.candidates)
     ]
+    measured = near(task.network.table, options)
     alone.sort(key=lambda t: (t.first_call, t.layer, t.candidate), reverse=True)
 
     def paired(first: _Trial, second: _Trial) -> bool:
-        apart = abs(first.layer - second.layer)
-        if apart == 0 or (options.reach and apart > options.reach):
+        if not measured[first.layer, second.layer]:
             return False
         return not options.lowest_only or first.candidate == second.candidate == lowest
 
@@ -268,11 +283,20 @@ def _trials(
 def _notes(task: SensitivityTask, options: CladoOptions, found: PairLosses) -> tuple[str, ...]:
     notes = []
     layers = len(task.network.table.layers)
-    every, measured = (pairs_within(layers, reach) for reach in (0, options.reach))
+    every = layers * (layers - 1) // 2
+    measured = int(np.triu(near(task.network.table, options), 1).sum())
     if measured < every:
+        limits = [
+            f"at most {options.reach} apart"
+            + (" in the graph of layers" if options.distance == GRAPH else " in network order")
+            if options.reach
+            else "",
+            "in one block" if options.same_block else "",
+        ]
         notes.append(
-            f"{measured} of {every} pairs of layers were measured, those at most {options.reach} "
-            "apart; the others count as not interacting."
+            f"{measured} of {every} pairs of layers were measured, those "
+            f"{' and '.join(limit for limit in limits if limit)}; the others count as not "
+            "interacting."
         )
     if options.lowest_only and len(task.candidates) > 1:
         notes.append(

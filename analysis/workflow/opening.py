@@ -67,7 +67,7 @@ def layers(workspace: Workspace, study: Study) -> Step[LayerTable]:
 
     return Step(
         name="layers",
-        version=1,
+        version=2,
         title="Layer table",
         command=command_line("layers", study.spec),
         record=LayerTable,

@@ -45,7 +45,7 @@ def score_estimate(page: Page, method: Method, options: Options, candidates: int
     said = f"{n:,} calibration samples, C = {page.study.model.num_classes} classes, L = {layers}"
     if method.passes is None:
         return f"{said} layers; seconds for most metrics on the demo"
-    passes = method.passes(layers, candidates, options)
+    passes = method.passes(page.table, candidates, options)
     return f"{said} layers: **{passes:,} forward passes per batch**; tens of seconds for the demo"
 
 

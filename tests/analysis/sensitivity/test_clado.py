@@ -7,8 +7,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from analysis.errors import DataError, QuantizationError
-from analysis.events import Progress
-from analysis.models import network as network_module
 from analysis.models.network import NOTHING
 from analysis.records import QuantSettings
 from analysis.sensitivity import METRICS
@@ -16,8 +14,6 @@ from analysis.sensitivity.clado import (
     CladoOptions,
     clado,
     pair_losses,
-    pairs_within,
-    passes,
     predicted,
 )
 from analysis.sensitivity.isolated import IsolatedPlans
@@ -26,7 +22,7 @@ from tests.reference.attention import output_kl as kl_of
 from tests.reference.interactions import interactions, on_layer_inputs, on_tensors
 from tests.reference.outputs import measured
 from tests.reference.sensitivity import demo_task, make_task
-from tests.reference.work import CountedParts, finish
+from tests.reference.work import finish
 
 LAYER_INPUT = QuantSettings(scope="layer_input", weight_range="min_max", activation_range="min_max")
 LABELS = np.array([0, 2, 1, 1, 2, 0])
@@ -256,72 +252,6 @@ def test_the_later_layer_decides_even_where_its_pass_starts_earlier():
     assert np.allclose(found.interactions, pairs, rtol=1e-9, atol=1e-12)
 
 
-def test_interactions_are_symmetric_and_zero_within_a_layer_and_beyond_the_reach():
-    task = chain_task("w2a3", "w4a4")
-    near, every = scores(task, reach=1), scores(task)
-    for found in (near, every):
-        assert np.array_equal(found.interactions, found.interactions.transpose(2, 3, 0, 1))
-        assert not any(found.interactions[i, :, i].any() for i in range(4))
-    distance = np.abs(np.arange(4)[:, None] - np.arange(4))
-    measured = (every.interactions != 0).any((1, 3))
-    assert np.array_equal(measured, distance > 0)
-    assert np.array_equal((near.interactions != 0).any((1, 3)), distance == 1)
-    inside = near.interactions != 0
-    assert np.array_equal(near.interactions[inside], every.interactions[inside])
-    assert "3 of 6 pairs of layers were measured, those at most 1 apart" in near.notes[0]
-
-
-def test_pairs_can_be_measured_at_the_fewest_bits_alone():
-    task = chain_task("w4a4", "w2a4", "w8a8")
-    lowest, every = scores(task, lowest_only=True), scores(task)
-    at = np.zeros((3, 3), dtype=bool)
-    at[1, 1] = True
-    assert np.array_equal((lowest.interactions != 0).any((0, 2)), at)
-    assert np.array_equal(lowest.interactions[:, 1, :, 1], every.interactions[:, 1, :, 1])
-    assert np.array_equal(lowest.values, every.values)
-    assert any("at w2a4 only" in note for note in lowest.notes)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"reach": 2},
-        {"reach": 9},
-        {"lowest_only": True},
-        {"reach": 1, "lowest_only": True, "batch_size": 3},
-    ],
-)
-def test_the_number_of_passes_is_known_before_they_are_made(options, monkeypatch):
-    made = []
-    run = network_module.run
-    task = chain_task("w2a3", "w4a4", "float")
-    monkeypatch.setattr(network_module, "run", lambda *a, **k: made.append(1) or run(*a, **k))
-    options = CladoOptions(**options)
-    work, steps = clado(task, options), set()
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            found = end.value
-            break
-        if isinstance(event, Progress):
-            steps.add((event.done, event.total))
-    batches = -(-task.n // options.batch_size)
-    expected = passes(4, 3, options)
-    assert len(made) == batches * expected
-    assert found.forward_passes == expected
-    total = batches * (expected - 1)
-    assert steps == {(done, total) for done in range(total + 1)}
-
-
-def test_counts_of_passes_and_pairs_follow_the_formula():
-    assert passes(50, 3, CladoOptions()) == 1 + 150 + 50 * 49 // 2 * 9 == 11176
-    assert passes(50, 3, CladoOptions(lowest_only=True)) == 1 + 150 + 1225
-    assert passes(1, 2, CladoOptions()) == 3
-    assert [pairs_within(4, reach) for reach in (0, 1, 2, 3, 4)] == [6, 3, 5, 6, 6]
-
-
 def test_the_batch_size_does_not_matter_and_permuted_samples_permute_rows():
     task = demo_task("digits-resnet", 5, "w3a4")
     one, many = (scores(task, batch_size=size, reach=3) for size in (2, 5))
@@ -341,28 +271,6 @@ def test_layers_left_in_float_cost_nothing_alone_or_with_another():
     assert (found.interactions[:, 1] == 0).all()
     assert (found.interactions[:, :, :, 1] == 0).all()
     assert (found.values[:, 0] != 0).all()
-
-
-def test_an_interrupted_measurement_goes_on_within_a_batch():
-    options = CladoOptions(batch_size=2, reach=2)
-    whole = finish(clado(chain_task("w3a4", "w4a8"), options))
-    parts = CountedParts()
-    task = chain_task("w3a4", "w4a8", parts=parts)
-    work = clado(task, options)
-    while len(parts.saved) < 14:
-        next(work)
-    work.close()
-    assert parts.saved == [
-        *(f"samples-0-trial-{i}" for i in range(8)),
-        "batch-0",
-        *(f"samples-2-trial-{i}" for i in range(5)),
-    ]
-    resumed = finish(clado(task, options))
-    assert parts.loaded == ["batch-0", *(f"samples-2-trial-{i}" for i in range(5))]
-    assert len(parts.saved) == len(set(parts.saved)) == 3 * (8 + 1)
-    assert np.array_equal(resumed.values, whole.values)
-    assert np.array_equal(resumed.interactions, whole.interactions)
-    assert np.array_equal(resumed.per_sample, whole.per_sample)
 
 
 def test_only_the_first_samples_are_used_where_there_are_more():

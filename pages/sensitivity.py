@@ -8,6 +8,7 @@ from analysis.plots.matrix import interaction_matrix, similarity_matrix
 from analysis.plots.profile import network_strip
 from analysis.plots.ranking import ranking
 from analysis.sensitivity import METRICS
+from analysis.sensitivity.task import CALIBRATION
 from pages.ui import charts, forms, resources, session, shell, work
 
 page = shell.open_page(
@@ -28,15 +29,7 @@ with right, st.popover("Options", icon=":material/tune:", width="stretch"):
     candidates = forms.candidates("score-candidates")
     options = forms.edit(METRICS[name].options, key=f"options-{name}")
     settings = forms.quantizer_settings("score")
-    memory = st.number_input(
-        "Memory for activations, MiB",
-        16,
-        1_000_000,
-        workflow.MEMORY_MIB,
-        key="score-memory",
-        persist_state="session",
-        help="Of one batch; batches shrink to fit, which changes no score.",
-    )
+    memory = forms.memory("score-memory")
 forms.about(METRICS[name])
 reason = workflow.unmet(name, page.study)
 if not candidates and "candidates" in METRICS[name].needs:
@@ -52,7 +45,7 @@ step = workflow.score(
     options=options,
     candidates=candidates,
     settings=settings,
-    memory_mib=int(memory),
+    memory_mib=memory,
 )
 scores = work.obtain(
     step, "Score the layers", charts.score_estimate(page, METRICS[name], options, len(candidates))
@@ -100,7 +93,13 @@ if scores.interactions is not None and candidate is not None:
     )
 if scores.per_sample is not None:
     st.subheader("Layer by sample", anchor=False)
-    charts.draw(attention_heatmap(scores), key="heatmap")
+    shared = scores.data == CALIBRATION  # the selected sample is one of the calibration set
+    heatmap = attention_heatmap(
+        scores,
+        layer=session.layer() or None,
+        sample=session.sample(page.study.calibration.n) if shared else None,
+    )
+    charts.draw(heatmap, key="heatmap")
     charts.hardest_samples(page, scores)
 charts.provenance(scores)
 shell.command(step.command)

@@ -41,6 +41,7 @@ def agreement(call: Call) -> None:
                     data=args.set,
                     candidates=candidates,
                     settings=quantizers,
+                    memory_mib=args.memory_mib,
                 )
             )
             data, text = plain(found) | {"verdict": verdict(found)}, _agreement_text(found)
@@ -48,7 +49,13 @@ def agreement(call: Call) -> None:
         else:
             held, cached = session.run(
                 workflow.contest(
-                    where, study, metrics, budget, candidates=candidates, settings=quantizers
+                    where,
+                    study,
+                    metrics,
+                    budget,
+                    candidates=candidates,
+                    settings=quantizers,
+                    memory_mib=args.memory_mib,
                 )
             )
             data, text, record = _contest_data(held), _contest_text(held), held

@@ -79,6 +79,16 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--per-tensor", action="store_true", help="one scale per weight")
 
 
+def _memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory-mib",
+        type=_number(1),
+        default=2048,
+        metavar="N",
+        help="memory for the activations of one batch; batches shrink to fit",
+    )
+
+
 def _release(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release-first-last",
@@ -111,13 +121,7 @@ def _fill_layers(parser: argparse.ArgumentParser) -> None:
 def _fill_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", required=True, metavar="NAME")
     parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what to score in each layer")
-    parser.add_argument(
-        "--memory-mib",
-        type=_number(1),
-        default=2048,
-        metavar="N",
-        help="memory for the activations of one batch; batches shrink to fit",
-    )
+    _memory(parser)
     _out(parser, "the score table (JSON)")
     _settings(parser)
     _study(parser)
@@ -156,6 +160,7 @@ def _fill_agreement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", choices=("calibration", "evaluation"), default="evaluation")
     parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what to score in each layer")
     parser.add_argument("--budget", metavar="RESOURCE=LIMIT", help="also measure allocations")
+    _memory(parser)
     _out(parser, "the agreement (JSON)")
     _settings(parser)
     _study(parser)

@@ -97,6 +97,14 @@ class Dataset:
         """
         return tuple(_sample_digest(image) for image in self.images)
 
+    def class_name(self, number: int) -> str:
+        """Return a class by its name, by its number where it has none."""
+        return self.class_names[number] if number < len(self.class_names) else str(number)
+
+    def label(self, index: int) -> str:
+        """Return the class of a sample in words, empty without labels."""
+        return "" if self.labels is None else self.class_name(int(self.labels[index]))
+
     def subset(self, indices: Indices) -> "Dataset":
         """Return the samples at ``indices``, in that order."""
         labels = None if self.labels is None else self.labels[indices]

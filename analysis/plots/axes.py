@@ -83,3 +83,15 @@ def outlines(names: Sequence[str], selected: str | None) -> dict[str, object]:
         "color": [theme.ACCENT if name == selected else theme.OUTLINE for name in names],
         "width": [2.5 if name == selected else width for name in names],
     }
+
+
+def outline_category(figure: go.Figure, along: str, name: str, width: float = 2) -> None:
+    """Outline a whole row (``along`` y) or column (x) of a figure whose axes are categories."""
+    other = "y" if along == "x" else "x"
+    figure.add_shape(
+        type="rect",
+        line={"color": theme.ACCENT, "width": width},
+        **{f"{along}0": name, f"{along}1": name},
+        **{f"{along}0shift": -0.5, f"{along}1shift": 0.5},
+        **{f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"},
+    )

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError
 from analysis.plots import theme
+from analysis.plots.axes import outline_category
 from analysis.plots.colours import HIGHEST, NO_VALUE, SCALE, Coding
 from analysis.plots.labels import count, layer_labels, number, plain, ticks
 from analysis.records import FloatArray, IntArray, ScoreTable
@@ -21,6 +22,8 @@ def attention_heatmap(
     max_samples: int = 512,
     *,
     sort_samples: bool = True,
+    layer: str | None = None,
+    sample: int | None = None,
 ) -> go.Figure:
     """Draw layers x samples, one byte of colour a cell, with the true value on hover.
 
@@ -30,6 +33,8 @@ def attention_heatmap(
         max_samples: With more samples than this, that many are drawn, evenly spaced in the order
             of their totals, both ends included.
         sort_samples: Draw the sample with the largest total first instead of by number.
+        layer: Selected layer, whose row is outlined.
+        sample: Selected sample, whose column is outlined; it is always drawn.
 
     Raises:
         AnalysisError: If the metric gives no scores per sample.
@@ -41,7 +46,7 @@ def attention_heatmap(
         )
     if max_samples < 1:
         raise AnalysisError(f"max_samples must be at least 1, got {max_samples}.")
-    samples = _samples(scores.per_sample, max_samples, sort_samples)
+    samples = _samples(scores.per_sample, max_samples, sort_samples, sample)
     rows = _rows(scores.per_sample, order)
     values = scores.per_sample[samples][:, rows].T  # (L, N)
     names = [scores.layers[row] for row in rows]
@@ -94,6 +99,10 @@ def attention_heatmap(
             "title": {"text": "layer", "standoff": 10, "font": {"size": 13}},
         },
     )
+    if layer is not None and layer in names:
+        outline_category(figure, "y", layer)
+    if sample is not None and sample in samples:
+        outline_category(figure, "x", f"{sample}")
     unknown = int((~np.isfinite(values)).sum())
     total = len(scores.per_sample)
     facts = [
@@ -115,12 +124,16 @@ def attention_heatmap(
     return theme.dress(figure, title, facts, height=height + 70, alt=alt)
 
 
-def _samples(per_sample: FloatArray, most: int, ranked: bool) -> IntArray:
+def _samples(per_sample: FloatArray, most: int, ranked: bool, selected: int | None) -> IntArray:
     """Return the numbers of the samples to draw, in the order to draw them."""
     totals = np.where(np.isfinite(per_sample), per_sample, 0.0).sum(axis=1)
     order = np.argsort(-totals, kind="stable")
     if len(order) > most:
-        order = order[np.rint(np.linspace(0, len(order) - 1, most)).astype(np.int64)]
+        places = np.rint(np.linspace(0, len(order) - 1, most)).astype(np.int64)
+        if selected is not None and selected in order:
+            place = int(np.flatnonzero(order == selected)[0])
+            places[np.abs(places - place).argmin()] = place
+        order = order[places]
     return order if ranked else np.sort(order)
 
 

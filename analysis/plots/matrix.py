@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.plots import theme
+from analysis.plots.axes import outline_category
 from analysis.plots.diverging import DIVERGING, Symmetric, bar_above, make_room_above
 from analysis.plots.labels import (
     count,
@@ -218,14 +219,8 @@ def _square(
         },
     )
     if selected is not None and selected in names:
-        for along, other in (("x", "y"), ("y", "x")):
-            figure.add_shape(
-                type="rect",
-                line={"color": theme.ACCENT, "width": 2 if len(names) <= 60 else 1},
-                **{f"{along}0": selected, f"{along}1": selected},
-                **{f"{along}0shift": -0.5, f"{along}1shift": 0.5},
-                **{f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"},
-            )
+        for along in ("x", "y"):
+            outline_category(figure, along, selected, 2 if len(names) <= 60 else 1)
     return theme.dress(figure, title, facts, height=side + theme.LABEL_HEIGHT, alt=alt)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TypeVar, cast
 
 from analysis.agreement import AgreementOptions, agreement
@@ -9,7 +10,7 @@ from analysis.commands import budget_text, changed_settings, command_line
 from analysis.errors import AnalysisError
 from analysis.evaluation.intervals import paired
 from analysis.events import Note, Progress, Started, Work
-from analysis.options import as_dict, build
+from analysis.options import Options, as_dict, build
 from analysis.records import (
     Agreement,
     Budget,
@@ -26,7 +27,7 @@ from analysis.sensitivity.task import EVALUATION
 from analysis.steps import Step, StoredParts
 from analysis.workflow.allocating import allocate
 from analysis.workflow.measuring import quantize
-from analysis.workflow.scoring import DEFAULT_CANDIDATES, score
+from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score
 from analysis.workspace import Workspace
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ def agree(
     candidates: Sequence[Candidate] = DEFAULT_CANDIDATES,
     settings: QuantSettings | None = None,
     options: AgreementOptions | None = None,
+    memory_mib: int = MEMORY_MIB,
 ) -> Step[Agreement]:
     """Compare how metrics rank the layers with what was measured, scoring what is not scored yet.
 
@@ -71,6 +73,7 @@ def agree(
         candidates: What is scored in every layer.
         settings: How formats become quantizers.
         options: Resamples, top layers and seed.
+        memory_mib: Memory for the activations of one batch; see :func:`score`.
 
     Raises:
         UnknownNameError: If there is no such metric.
@@ -83,10 +86,11 @@ def agree(
         )
     options = options or AgreementOptions()
     settings = replace(settings or QuantSettings(), pin_first_last=True)
-    measured = reference_step(workspace, study, reference, data, candidates, settings)
-    steps = [
-        score(workspace, study, name, candidates=candidates, settings=settings) for name in metrics
-    ]
+    scored = partial(
+        score, workspace, study, candidates=candidates, settings=settings, memory_mib=memory_mib
+    )
+    measured = scored(reference, options=_measured_on(reference, data))
+    steps = [scored(name) for name in metrics]
 
     def work(parts: StoredParts) -> Work[Agreement]:
         del parts
@@ -138,10 +142,18 @@ def reference_step(
     settings: QuantSettings | None = None,
 ) -> Step[ScoreTable]:
     """Describe the measurement that metrics are compared with."""
-    options = build(METRICS[reference].options, {"data": data})
     return score(
-        workspace, study, reference, options=options, candidates=candidates, settings=settings
+        workspace,
+        study,
+        reference,
+        options=_measured_on(reference, data),
+        candidates=candidates,
+        settings=settings,
     )
+
+
+def _measured_on(reference: str, data: str) -> Options:
+    return build(METRICS[reference].options, {"data": data})
 
 
 def contest(
@@ -152,6 +164,7 @@ def contest(
     *,
     candidates: Sequence[Candidate] = DEFAULT_CANDIDATES,
     settings: QuantSettings | None = None,
+    memory_mib: int = MEMORY_MIB,
 ) -> Step[Contest]:
     """Measure the allocation that each metric leads to at one budget, rounded to nearest.
 
@@ -163,7 +176,15 @@ def contest(
     """
     settings = replace(settings or QuantSettings(), pin_first_last=True)
     steps = [
-        score(workspace, study, name, candidates=candidates, settings=settings) for name in metrics
+        score(
+            workspace,
+            study,
+            name,
+            candidates=candidates,
+            settings=settings,
+            memory_mib=memory_mib,
+        )
+        for name in metrics
     ]
     solving = [allocate(workspace, study, step, [budget], "milp") for step in steps]
 

@@ -39,6 +39,7 @@ class Asked:
     reference: str
     data: str
     candidates: tuple[Candidate, ...]
+    memory_mib: int
 
 
 def ask(page: Page) -> Asked | None:
@@ -77,12 +78,13 @@ def ask(page: Page) -> Asked | None:
             help="Metrics are always computed on the calibration set. Measuring on the same "
             "samples flatters those that look at the outputs.",
         )
-    with right, st.popover("Candidates", icon=":material/tune:", width="stretch"):
+    with right, st.popover("Options", icon=":material/tune:", width="stretch"):
         candidates = forms.candidates("agreement-candidates")
+        memory = forms.memory("agreement-memory")
     if not metrics or not candidates:
         st.info("Choose at least one metric and one candidate.")
         return None
-    return Asked(tuple(metrics), str(reference), str(data), candidates)
+    return Asked(tuple(metrics), str(reference), str(data), candidates, memory)
 
 
 def rankings(page: Page, asked: Asked) -> None:
@@ -94,6 +96,7 @@ def rankings(page: Page, asked: Asked) -> None:
         asked.reference,
         data=asked.data,
         candidates=asked.candidates,
+        memory_mib=asked.memory_mib,
     )
     found = work.obtain(step, "Compare the metrics", _estimate(page, asked))
     if found is None:
@@ -138,7 +141,12 @@ def accuracies(page: Page, asked: Asked) -> None:
     )
     budget = Budget(resource="size", limit=float(limit))
     step = workflow.contest(
-        resources.workspace(), page.study, asked.metrics, budget, candidates=asked.candidates
+        resources.workspace(),
+        page.study,
+        asked.metrics,
+        budget,
+        candidates=asked.candidates,
+        memory_mib=asked.memory_mib,
     )
     n = page.study.evaluation.n
     found = work.obtain(

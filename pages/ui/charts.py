@@ -9,11 +9,9 @@ from analysis.outliers import totals
 from analysis.plots.theme import alt_text
 from analysis.records import ScoreTable
 from analysis.registry import Method
-from analysis.sensitivity.task import CALIBRATION
-from pages.ui import resources, session
+from pages.ui import session
+from pages.ui.gallery import SHOWN, gallery
 from pages.ui.shell import Page
-
-_SHOWN = 12
 
 
 def draw(figure: go.Figure, key: str, picks: str = "") -> None:
@@ -50,7 +48,7 @@ def score_estimate(page: Page, method: Method, options: Options, candidates: int
 
 
 def hardest_samples(page: Page, scores: ScoreTable) -> None:
-    """Show the calibration samples with the largest scores, over all layers or the selected one."""
+    """Show the samples with the largest scores, over all layers or the selected one."""
     assert scores.per_sample is not None
     layer = session.layer()
     if layer in scores.layers:
@@ -59,21 +57,10 @@ def hardest_samples(page: Page, scores: ScoreTable) -> None:
     else:
         column = totals(scores.per_sample)
         where = "over all layers, each relative to its mean"
-    order = np.argsort(-column)[:_SHOWN]
     st.subheader("Most sensitive samples", anchor=False)
     st.markdown(f"Largest scores {where}. Select a layer in the sidebar to rank by it.")
-    live = resources.workspace().live(page.study)
-    data = live.calibration if scores.data == CALIBRATION else live.evaluation
-    for place, cell in zip(order, st.columns(len(order)), strict=True):
-        label = "" if data.labels is None else str(data.labels[place])
-        if label and data.class_names:
-            label = data.class_names[int(label)]
-        named = f"#{place} · {label}" if label else f"#{place}"
-        cell.image(
-            data.thumbnail(int(place)),
-            width="stretch",
-            caption=f"{named}  \n{column[place]:.3g}",
-        )
+    order = np.argsort(-column)[:SHOWN]
+    gallery(page, order.tolist(), column, "sensitive", scores.data)
 
 
 def provenance(scores: ScoreTable) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.options import Options, OptionSpec, build, describe
 from analysis.records import Candidate, QuantSettings
 from analysis.registry import Method
+from analysis.workflow import MEMORY_MIB
 
 T = TypeVar("T", bound=Options)
 
@@ -72,6 +73,21 @@ def candidates(key: str) -> tuple[Candidate, ...]:
         "Activation formats", names, ["int8"], key=f"{key}-activation", persist_state="session"
     )
     return tuple(Candidate(w, a) for w in sorted(weights, key=names.index) for a in activations)
+
+
+def memory(key: str) -> int:
+    """Draw the memory limit of a batch, in MiB."""
+    return int(
+        st.number_input(
+            "Memory for activations, MiB",
+            16,
+            1_000_000,
+            MEMORY_MIB,
+            key=key,
+            persist_state="session",
+            help="Of one batch; batches shrink to fit, which changes no score.",
+        )
+    )
 
 
 def quantizer_settings(key: str) -> QuantSettings:

@@ -7,7 +7,6 @@ import streamlit as st
 
 from analysis import catalog, workflow
 from analysis.attribution.inputs import GRAD_CAM, METHODS
-from analysis.data.dataset import Dataset
 from analysis.outliers import Outliers, find_outliers, totals
 from analysis.plots.pixels import pixel_map
 from analysis.plots.profile import sample_profile, sample_strip
@@ -15,10 +14,10 @@ from analysis.records import Attributions, FloatArray, Inspection, ScoreTable
 from analysis.sensitivity import METRICS
 from pages.ui import charts, resources, session, words, work
 from pages.ui.allocations import Chosen
+from pages.ui.gallery import SHOWN, dataset, gallery, select
 from pages.ui.session import Key
 from pages.ui.shell import Page
 
-_SHOWN = 8
 _ROW = 36
 _TITLES = {
     "integrated_gradients": "Integrated gradients",
@@ -67,7 +66,7 @@ def overview(page: Page, scores: ScoreTable) -> None:
     column = (
         scores.per_sample[:, scores.layers.index(layer)] if layer else totals(scores.per_sample)
     )
-    _gallery(page, np.argsort(-column)[:_SHOWN].tolist(), column, "hardest")
+    gallery(page, np.argsort(-column)[:SHOWN].tolist(), column, "hardest")
 
 
 def outlier_words(scores: ScoreTable, found: Outliers) -> str:
@@ -100,7 +99,7 @@ def predictions(page: Page, found: Inspection, scores: ScoreTable) -> None:
         f"**{n} of {found.n:,} calibration samples change their class.** Margins are logits of the "
         "class that the float network predicts minus the largest other: below zero it has flipped."
     )
-    labels = _data(page).labels
+    labels = dataset(page).labels
     frame = pd.DataFrame(
         {
             "Sample": np.arange(found.n),
@@ -140,7 +139,7 @@ def predictions(page: Page, found: Inspection, scores: ScoreTable) -> None:
 def sample(page: Page, scores: ScoreTable, found: Inspection, number: int) -> None:
     """Draw one sample: its image, what both networks say, its profile over the layers."""
     st.subheader(f"Sample #{number}", anchor=False)
-    data = _data(page)
+    data = dataset(page)
     left, right = st.columns([1, 3], gap="medium")
     with left:
         st.image(data.thumbnail(number), width="stretch", alt=f"Sample {number}")
@@ -194,7 +193,7 @@ def pixels(page: Page, chosen: Chosen, number: int) -> None:
 
 def _maps(page: Page, found: Attributions) -> None:
     number, target = int(found.samples[0]), int(found.targets[0])
-    image = _data(page).thumbnail(number)
+    image = dataset(page).thumbnail(number)
     largest = max(float(np.abs(found.float_maps).max()), float(np.abs(found.quantized_maps).max()))
     columns = st.columns(3)
     titles = ("Float network", "Quantized network", "Difference")
@@ -233,34 +232,10 @@ def _steps(found: Attributions) -> str:
     return f" in {found.steps} steps" if found.method == METHODS[0] else ""
 
 
-def _gallery(page: Page, numbers: list[int], column: FloatArray, key: str) -> None:
-    data = _data(page)
-    for number, cell in zip(numbers, st.columns(_SHOWN), strict=False):
-        label = "" if data.labels is None else f" · {_name(page, data.labels[number])}"
-        with cell:
-            st.image(data.thumbnail(number), width="stretch", alt=f"Sample {number}{label}")
-            st.button(
-                f"#{number}{label}",
-                key=f"{key}-{number}",
-                help=f"Score {column[number]:.3g}",
-                width="stretch",
-                on_click=_select,
-                args=(number,),
-            )
-
-
-def _select(number: int) -> None:
-    st.session_state[Key.SAMPLE] = number
-
-
 def _pick_row(frame: pd.DataFrame) -> None:
     rows = st.session_state["predictions"].selection.rows
     if rows:
-        _select(int(frame["Sample"].iloc[rows[0]]))
-
-
-def _data(page: Page) -> Dataset:
-    return resources.workspace().live(page.study).calibration
+        select(int(frame["Sample"].iloc[rows[0]]))
 
 
 def _name(page: Page, label: int) -> str:

@@ -103,12 +103,9 @@ def _thumbnails(page: Page, found: Comparison) -> None:
 
 
 def _caption(flip: Flip, data: Dataset) -> str:
-    def title(number: int) -> str:
-        return data.class_names[number] if data.class_names else str(number)
-
-    label = "" if data.labels is None else f"label {title(int(data.labels[flip.sample]))}: "
+    label = "" if data.labels is None else f"label {data.label(flip.sample)}: "
     marks = [
-        f"{title(number)}{' ✓' if right else ''}"
+        f"{data.class_name(number)}{' ✓' if right else ''}"
         for number, right in ((flip.first, flip.first_correct), (flip.second, flip.second_correct))
     ]
     return f"#{flip.sample} · {label}{' → '.join(marks)}"

@@ -191,7 +191,7 @@ def _set(title: str, reference: DataRef, data: Dataset | None) -> None:
     st.markdown(f"Class balance: {balance(data)}.")
     if data.labels is not None and int(data.labels.max()) < _MAX_BARS:
         counts = np.bincount(data.labels)
-        names = [_class(data, i) for i in range(len(counts))]
+        names = [data.class_name(i) for i in range(len(counts))]
         st.bar_chart(
             pd.DataFrame({"class": names, "samples": counts}).set_index("class"),
             height=150,
@@ -203,17 +203,13 @@ def _set(title: str, reference: DataRef, data: Dataset | None) -> None:
     shown = np.linspace(0, len(data) - 1, min(_SHOWN, len(data))).round().astype(int)
     for start in range(0, len(shown), 6):
         for cell, index in zip(st.columns(6), shown[start : start + 6], strict=False):
-            label = "" if data.labels is None else _class(data, int(data.labels[index]))
+            label = data.label(int(index))
             cell.image(
                 data.thumbnail(int(index)),
                 width="stretch",
                 caption=label or f"#{index}",
                 alt=f"Sample {index} {label}".strip(),
             )
-
-
-def _class(data: Dataset, label: int) -> str:
-    return data.class_names[label] if label < len(data.class_names) else str(label)
 
 
 def _weights(study: Study) -> tuple[str, str]:

@@ -118,6 +118,15 @@ def test_a_small_memory_makes_small_batches_and_the_same_scores(lab, tmp_path, m
     assert again.json["cached"] is True
 
 
+@pytest.mark.parametrize("budget", [(), ("--budget", "size=0.9")])
+def test_metrics_are_compared_within_the_memory_limit_too(lab, monkeypatch, budget):
+    monkeypatch.setattr("analysis.workflow.scoring.batch_limit", lambda network, mib: 5 * mib)
+    words = ("agreement", "--metrics", "layer_mse,size_only", "--candidates", "w2a8,w4a8,w8a8")
+    said = lab(*words, *budget, "--memory-mib", "1")
+    assert said.status == 0, said.err
+    assert "layer_mse: Batches hold 5 samples instead of 64" in said.err
+
+
 def test_the_limit_counts_activations_twice():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 1024)).eval()
     network = build_network(model, torch.randn(2, 1, 2, 2))

@@ -75,3 +75,19 @@ def test_a_started_job_is_shown_with_a_way_to_cancel_it(demo_study: Study) -> No
     assert resources.jobs().wait(job.id, timeout=120).state == "finished"
     at.run()
     assert len(charts(at)) == 2
+
+
+def test_the_selected_layer_and_sample_are_marked_and_a_sample_can_be_selected_here(
+    scores: ScoreTable,
+) -> None:
+    at = sensitivity()
+    heatmap = charts(at)[1]["layout"]
+    assert not heatmap.get("shapes")
+    hardest = next(b for b in at.button if b.key and b.key.startswith("sensitive-"))
+    number = hardest.key.removeprefix("sensitive-")
+    hardest.click().run()
+    at.selectbox(key="layer").set_value(scores.layers[2]).run()
+    assert not at.exception
+    assert at.number_input(key="sample").value == int(number)
+    row, column = charts(at)[1]["layout"]["shapes"]
+    assert (row["y0"], column["x0"]) == (scores.layers[2], number)

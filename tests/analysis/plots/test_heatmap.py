@@ -112,3 +112,21 @@ def test_a_metric_without_scores_per_sample_is_refused():
         attention_heatmap(score_table([1.0]))
     with pytest.raises(AnalysisError, match="at least 1, got 0"):
         attention_heatmap(SMALL, max_samples=0)
+
+
+def test_the_selected_layer_and_sample_are_outlined():
+    shapes = attention_heatmap(SMALL, layer="fc", sample=2).layout.shapes
+    assert [(shape.x0, shape.y0) for shape in shapes] == [(0, "fc"), ("2", 0)]
+    assert [(shape.x1, shape.y1) for shape in shapes] == [(1, "fc"), ("2", 1)]
+    assert not attention_heatmap(SMALL, layer="other", sample=9).layout.shapes
+
+
+@pytest.mark.parametrize("sample", [0, 41, 50, 99])
+def test_a_selected_sample_is_drawn_however_many_there_are(sample):
+    values = np.arange(1.0, 101.0)[:, None]
+    figure = attention_heatmap(table(values), max_samples=10, sample=sample)
+    drawn = [int(x) for x in figure.data[0].x]
+    assert sample in drawn
+    assert len(set(drawn)) == 10
+    assert drawn == sorted(drawn, reverse=True)
+    assert figure.layout.shapes[0].x0 == str(sample)

@@ -81,7 +81,7 @@ def _named(store: Store, kind: str, study: Study, record: type[T]) -> T | None:
 
 
 def score_tables(store: Store, study: Study) -> tuple[ScoreTable, ...]:
-    """Return every stored score table of the study, latest last."""
+    """Return every stored score table of the study, by name."""
     keys = store.named(scores_kind(study)).values()
     found = (store.get(key, ScoreTable) for key in keys)
     return tuple(table for table in found if table is not None)

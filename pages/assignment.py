@@ -8,7 +8,7 @@ from analysis.allocation_file import uniform_allocation
 from analysis.plots.bits import bit_strip
 from analysis.records import Candidate
 from analysis.sensitivity import METRICS
-from pages.ui import bits, charts, files, measured, resources, session, shell, work
+from pages.ui import bits, charts, files, forms, measured, resources, session, shell, work
 
 page = shell.open_page("Bit assignment", "What do I give up for this size?")
 store, space = resources.store(), resources.workspace()
@@ -24,16 +24,7 @@ draft = session.draft(page.study, page.table)
 cards = st.container()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    scores = None
-    if stored:  # a widget drawn without options would hold on to having chosen none
-        metric = st.selectbox(
-            "Scores",
-            list(stored),
-            format_func=lambda n: METRICS[n].title,
-            key="assign-metric",
-            width=260,
-        )
-        scores = stored[metric]
+    scores = forms.scores("Scores", stored, "assign-metric")
     with st.popover("Solve for a budget", icon=":material/bolt:", disabled=scores is None):
         if scores is not None:
             pinned = bool(st.session_state.get("pin-first-last", True))

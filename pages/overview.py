@@ -62,7 +62,7 @@ rows = [
     (
         "Sensitivity",
         bool(scores := catalog.score_tables(resources.store(), study)),
-        ", ".join(sorted({t.title for t in scores})) or "not scored yet: seconds for the demo",
+        words.few({t.title for t in scores}) or "not scored yet: seconds for the demo",
         "sensitivity",
         "See the scores" if scores else "Score the layers",
     ),

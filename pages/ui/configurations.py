@@ -21,7 +21,7 @@ from analysis.records import (
     ScoreTable,
 )
 from analysis.sensitivity import METRICS
-from pages.ui import allocations, measured, resources, session, words, work
+from pages.ui import allocations, forms, measured, resources, session, words, work
 from pages.ui.shell import Page
 
 _CLOSE_POINTS = 3.0
@@ -70,16 +70,7 @@ def baselines(page: Page) -> None:
 def choose_scores(page: Page) -> ScoreTable | None:
     """Let the user choose which stored score table predicts."""
     tables = catalog.solving_tables(resources.store(), page.study)
-    if not tables:
-        return None
-    name = st.selectbox(
-        "Predict from",
-        list(tables),
-        format_func=lambda n: METRICS[n].title,
-        key="compare-scores",
-        width=320,
-    )
-    return tables[name]
+    return forms.scores("Predict from", tables, "compare-scores")
 
 
 def table(

@@ -1,12 +1,14 @@
 """Forms generated from options records: a page knows no method's options by name."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import streamlit as st
 
 from analysis.options import Options, OptionSpec, build, describe
-from analysis.records import Candidate, QuantSettings
+from analysis.records import Candidate, QuantSettings, ScoreTable
 from analysis.registry import Method
+from analysis.sensitivity import METRICS
 from analysis.workflow import MEMORY_MIB
 
 T = TypeVar("T", bound=Options)
@@ -73,6 +75,22 @@ def candidates(key: str) -> tuple[Candidate, ...]:
         "Activation formats", names, ["int8"], key=f"{key}-activation", persist_state="session"
     )
     return tuple(Candidate(w, a) for w in sorted(weights, key=names.index) for a in activations)
+
+
+def scores(label: str, tables: Mapping[str, ScoreTable], key: str) -> ScoreTable | None:
+    """Draw the choice among score tables by metric, in the metrics' own order; None without any."""
+    names = [name for name in METRICS.names() if name in tables]
+    if not names:  # a widget drawn without options would hold on to having chosen none
+        return None
+    name = st.selectbox(
+        label,
+        names,
+        format_func=lambda n: METRICS[n].title,
+        key=key,
+        persist_state="session",
+        width=300,
+    )
+    return tables[name]
 
 
 def memory(key: str) -> int:

@@ -11,8 +11,7 @@ from analysis.outliers import Outliers, find_outliers, totals
 from analysis.plots.pixels import pixel_map
 from analysis.plots.profile import sample_profile, sample_strip
 from analysis.records import Attributions, FloatArray, Inspection, ScoreTable
-from analysis.sensitivity import METRICS
-from pages.ui import charts, resources, session, words, work
+from pages.ui import charts, forms, resources, session, words, work
 from pages.ui.allocations import Chosen
 from pages.ui.gallery import SHOWN, dataset, gallery, select
 from pages.ui.session import Key
@@ -36,17 +35,7 @@ def choose_scores(page: Page) -> ScoreTable | None:
         and table.protocol == "isolated"
         and len(table.per_sample) == page.study.calibration.n
     }
-    if not tables:
-        return None
-    name = st.selectbox(
-        "Scores",
-        list(tables),
-        format_func=lambda n: METRICS[n].title,
-        key="samples-metric",
-        persist_state="session",
-        width=320,
-    )
-    return tables[name]
+    return forms.scores("Scores", tables, "samples-metric")
 
 
 def overview(page: Page, scores: ScoreTable) -> None:

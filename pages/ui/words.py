@@ -1,5 +1,7 @@
 """Numbers as a person reads them, always with unit, n and interval."""
 
+from collections.abc import Collection
+
 from analysis.records import Costs, Evaluation, Paired, StudySpec
 
 
@@ -47,6 +49,12 @@ def model(spec: StudySpec) -> str:
     """Return a model's name; of a factory the last part of its module."""
     kind, _, rest = spec.model.partition(":")
     return rest.partition(":")[0].rpartition(".")[2] if kind == "factory" else rest
+
+
+def few(names: Collection[str], most: int = 4) -> str:
+    """Name the first of several and count the rest."""
+    rest = len(names) - most
+    return ", ".join(sorted(names)[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def class_name(names: tuple[str, ...], label: int) -> str:

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.errors import DataError, QuantizationError
 from analysis.sensitivity.fisher_output import FisherOutputOptions, fisher_output
 from tests.reference import curvature as oracle
-from tests.reference.sensitivity import demo_task, folded_copy
-from tests.reference.work import CountedParts, finish
+from tests.reference.sensitivity import folded_copy
+from tests.reference.work import finish
 
 
 @pytest.fixture(autouse=True)
@@ -114,53 +113,3 @@ def test_the_calls_of_a_layer_that_is_called_twice_add_up():
     rows = [0.5 * sum(float(p.square().sum()) for p in sample[place][0]) for sample in products]
     assert len(products[0][place][0]) == 2
     assert found.values[place, 0] == pytest.approx(np.mean(rows), rel=1e-9)
-
-
-def test_the_float_candidate_and_a_layer_that_is_not_read_score_exactly_zero():
-    x, y = oracle.samples(6, 6, classes=3)
-    found = scores(oracle.double_task(oracle.Spare(), x, y, "float", "w2a2"))
-    place = found.layers.index("spare")
-    assert (found.values[:, 0] == 0).all()
-    assert found.values[place, 1] == 0
-    assert (np.delete(found.values[:, 1], place) > 0).all()
-
-
-@pytest.mark.parametrize("name", ["digits-resnet", "digits-vit"])
-def test_the_batch_size_does_not_matter(name):
-    task = oracle.labelled_demo(name, 5, "w3a4")
-    one, many = scores(task, batch_size=1), scores(task, batch_size=5)
-    assert np.allclose(one.values, many.values, rtol=2e-3, atol=1e-9)
-    assert np.allclose(one.per_sample, many.per_sample, rtol=1e-2, atol=1e-8)
-
-
-def test_permuting_the_samples_permutes_the_rows():
-    x, y = oracle.samples(6, 5, classes=3)
-    order = torch.tensor([3, 0, 5, 1, 4, 2])
-    model = oracle.mlp(5, 4, 3)
-    one, other = (
-        scores(oracle.double_task(model, x[o], y[o], "w3a4"), batch_size=4).per_sample
-        for o in (torch.arange(6), order)
-    )
-    assert np.allclose(one[order.numpy()], other, rtol=1e-9)
-
-
-def test_an_interrupted_computation_goes_on_where_it_stopped_and_gives_the_same_numbers():
-    whole = scores(oracle.labelled_demo("digits-resnet", 5, "w4a8"), batch_size=2)
-    parts = CountedParts()
-    task = oracle.labelled_demo("digits-resnet", 5, "w4a8", parts=parts)
-    work = fisher_output(task, FisherOutputOptions(batch_size=2))
-    while len(parts.saved) < 1:
-        next(work)
-    next(work)
-    work.close()
-    resumed = scores(task, batch_size=2)
-    assert (parts.saved, parts.loaded) == (["batch-0", "batch-1", "batch-2"], ["batch-0"])
-    assert np.array_equal(resumed.values, whole.values)
-    assert np.array_equal(resumed.per_sample, whole.per_sample)
-
-
-def test_labels_and_candidates_are_required():
-    with pytest.raises(DataError, match="`fisher_output` needs labels"):
-        scores(demo_task("digits-resnet", 2, "w4a8"))
-    with pytest.raises(QuantizationError, match="name at least one"):
-        scores(oracle.labelled_demo("digits-resnet", 2))

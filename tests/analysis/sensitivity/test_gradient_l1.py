@@ -1,19 +1,16 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from analysis.errors import DataError, QuantizationError
 from analysis.models.replay import Plan
 from analysis.quant.configure import estimate_activation, estimate_weight
 from analysis.records import QuantSettings
 from analysis.sensitivity.gradient_l1 import GradientL1Options, gradient_l1
 from tests.reference import curvature as oracle
-from tests.reference.sensitivity import SETTINGS, demo_task, folded_copy
-from tests.reference.work import CountedParts, finish
+from tests.reference.sensitivity import SETTINGS, folded_copy
+from tests.reference.work import finish
 
 
 @pytest.fixture(autouse=True)
@@ -167,55 +164,3 @@ def test_a_layer_that_is_called_twice_has_one_weight_and_both_of_its_inputs():
             slope = oracle.one_input_gradient(task.network, call, x[n], int(y[n]))
             expected += float(slope.abs().sum()) * step / 2 / 4
     assert found.values[place, 1] == pytest.approx(expected, rel=1e-9)
-
-
-def test_float_candidates_and_a_layer_that_is_not_read_score_exactly_zero():
-    x, y = oracle.samples(6, 6, classes=3)
-    found = scores(oracle.double_task(oracle.Spare(), x, y, "float", "w2a2"))
-    place = found.layers.index("spare")
-    assert (found.values[:, 0] == 0).all()
-    assert found.values[place, 1] == 0
-    assert (np.delete(found.values[:, 1], place) > 0).all()
-
-
-@pytest.mark.parametrize("name", ["digits-resnet", "digits-vit"])
-def test_the_batch_size_does_not_matter(name):
-    task = oracle.labelled_demo(name, 5, "w3a4")
-    one, many = scores(task, batch_size=1), scores(task, batch_size=5)
-    assert np.allclose(one.values, many.values, rtol=1e-3)
-
-
-def test_the_order_of_the_samples_does_not_matter():
-    x, y = oracle.samples(6, 5, classes=3)
-    order = torch.tensor([3, 0, 5, 1, 4, 2])
-    model = oracle.mlp(5, 4, 3)
-    one, other = (
-        scores(oracle.double_task(model, x[o], y[o], "w3a4"), batch_size=4).values
-        for o in (torch.arange(6), order)
-    )
-    assert np.allclose(one, other, rtol=1e-9)
-
-
-def test_an_interrupted_computation_goes_on_where_it_stopped_and_gives_the_same_numbers():
-    whole = scores(oracle.labelled_demo("digits-resnet", 5, "w4a8"), batch_size=2)
-    parts = CountedParts()
-    task = oracle.labelled_demo("digits-resnet", 5, "w4a8", parts=parts)
-    asked: list[range] = []
-    inputs = task.samples.inputs
-    counted = replace(task.samples, inputs=lambda r: asked.append(r) or inputs(r))
-    task = replace(task, samples=counted)
-    work = gradient_l1(task, GradientL1Options(batch_size=2))
-    while len(parts.saved) < 2:
-        next(work)
-    work.close()
-    resumed = scores(task, batch_size=2)
-    assert (parts.saved, parts.loaded) == (["sums"] * 3, ["sums"])
-    assert asked == [range(0, 2), range(2, 4), range(4, 5)]
-    assert np.array_equal(resumed.values, whole.values)
-
-
-def test_labels_and_candidates_are_required():
-    with pytest.raises(DataError, match="`gradient_l1` needs labels"):
-        scores(demo_task("digits-resnet", 2, "w4a8"))
-    with pytest.raises(QuantizationError, match="name at least one"):
-        scores(oracle.labelled_demo("digits-resnet", 2))

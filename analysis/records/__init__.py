@@ -8,6 +8,14 @@ from analysis.records.agreement import Agreement, Estimate, RankAgreement, RankD
 from analysis.records.allocation import Allocation, Budget, BudgetUse, Costs, Solution
 from analysis.records.base import BoolArray, FloatArray, IntArray, Record
 from analysis.records.candidates import FLOAT, Candidate, QuantSettings
+from analysis.records.distributions import (
+    Distribution,
+    Distributions,
+    GridError,
+    Place,
+    RangeExploration,
+)
+from analysis.records.initialization import InitRun, InitStudy
 from analysis.records.inspection import Attributions, Inspection
 from analysis.records.layers import ActivationTensor, Layer, LayerTable, Skipped
 from analysis.records.measurement import (
@@ -37,10 +45,15 @@ __all__ = [
     "Contest",
     "Costs",
     "DataRef",
+    "Distribution",
+    "Distributions",
     "Estimate",
     "Evaluation",
     "FloatArray",
     "FloatOutputs",
+    "GridError",
+    "InitRun",
+    "InitStudy",
     "Inspection",
     "IntArray",
     "Layer",
@@ -49,7 +62,9 @@ __all__ = [
     "ModelRef",
     "OutputChanges",
     "Paired",
+    "Place",
     "QuantSettings",
+    "RangeExploration",
     "RankAgreement",
     "RankDifference",
     "Record",

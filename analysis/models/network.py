@@ -37,7 +37,7 @@ class Network:
 
     def __call__(self, x: Tensor, plan: Plan = NOTHING) -> Tensor:
         """Return the logits (N, C) of a batch under a plan."""
-        return run(self.module, self.trace, x, self.plan | plan)
+        return run(self.module, self.trace, x, self.plan.then(plan))
 
     def capture(self, x: Tensor) -> tuple[Tensor, Prefix]:
         """Return the float logits of a batch, and its activations to start passes in the middle."""
@@ -51,7 +51,7 @@ class Network:
         """
         start = self._start(plan.first_call)
         record = Prefix(outputs=dict(prefix.outputs), results=prefix.results[:start])
-        both = self.plan | plan
+        both = self.plan.then(plan)
         logits = run(self.module, self.trace, x, both, start=start, prefix=prefix, record=record)
         return logits, record
 
@@ -72,7 +72,7 @@ class Network:
             self.module,
             self.trace,
             x,
-            self.plan | plan,
+            self.plan.then(plan),
             start=self._start(plan.first_call if start is None else start),
             prefix=prefix,
         )
@@ -87,7 +87,7 @@ class Network:
             self.module,
             self.trace,
             x,
-            self.plan | plan,
+            self.plan.then(plan),
             start=call if self.can_resume else 0,
             stop=call,
             prefix=prefix,

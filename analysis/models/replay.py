@@ -7,8 +7,8 @@ the reuse of prefix activations are all plans; the model itself is never changed
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from analysis.models.calls import (
 from analysis.models.dataflow import Call, Trace
 
 Transform = Callable[[Tensor], Tensor]
+Place = TypeVar("Place", int, Slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,19 @@ class Plan:
             outputs={**self.outputs, **other.outputs},
         )
 
+    def then(self, other: "Plan") -> "Plan":
+        """Return both plans in one, ``other`` applied to a network that runs under this one.
+
+        As with ``|`` the weights and biases of ``other`` win; transforms of one tensor follow each
+        other, this plan's first.
+        """
+        both = self | other
+        return replace(
+            both,
+            inputs={**both.inputs, **_composed(self.inputs, other.inputs)},
+            outputs={**both.outputs, **_composed(self.outputs, other.outputs)},
+        )
+
     @property
     def first_call(self) -> int:
         """The first call whose inputs or result the plan changes, -1 for the network's input.
@@ -115,6 +129,17 @@ class Plan:
         places = [*self.weights, *self.biases, *self.skip, *self.inputs]
         places += [call for call, _ in self.outputs]
         return min(places, default=1 << 60)
+
+
+def _composed(
+    first: Mapping[Place, Transform], second: Mapping[Place, Transform]
+) -> dict[Place, Transform]:
+    """Return the transforms of the places that both speak of."""
+
+    def compose(before: Transform, after: Transform) -> Transform:
+        return lambda value: after(before(value))
+
+    return {place: compose(first[place], second[place]) for place in first if place in second}
 
 
 def run(

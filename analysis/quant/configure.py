@@ -25,12 +25,14 @@ class Quantization:
     """Quantizers of a network: by layer name for weights, by tensor id for activations.
 
     ``weight_values`` holds fake-quantized weights that a method computed itself; where a layer has
-    none its weight is rounded to the nearest value of its quantizer.
+    none its weight is rounded to the nearest value of its quantizer. ``biases`` holds the biases
+    that a method changed.
     """
 
     weights: dict[str, Quantizer] = field(default_factory=dict)
     activations: dict[int, Quantizer] = field(default_factory=dict)
     weight_values: dict[str, Tensor] = field(default_factory=dict)
+    biases: dict[str, Tensor] = field(default_factory=dict)
     ranges: tuple[TensorRange, ...] = ()
 
 
@@ -64,12 +66,12 @@ def estimate_activation(
 def _interval(samples: Samples, levels: Levels, settings: QuantSettings, name: str) -> Interval:
     estimator = RANGE_ESTIMATORS[name]
     values = {"percent": settings.percentile} if name == "percentile" else {}
-    with _one_thread():
+    with one_thread():
         return estimator.function(samples, levels, build(estimator.options, values))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Hold torch to one thread while thousands of small operations run.
 
     Waking a second thread for each costs more than it saves, on a busy machine far more.
@@ -148,7 +150,10 @@ def check_allocation(network: Network, allocation: Allocation) -> None:
 def plan_of(network: Network, quantization: Quantization, settings: QuantSettings) -> Plan:
     """Return the plan that runs a network with these quantizers under the settings' scope."""
     weights: dict[int, Tensor] = {}
+    biases: dict[int, Tensor] = {}
     for layer in network.table.layers:
+        if layer.name in quantization.biases:
+            biases |= dict.fromkeys(layer.calls, quantization.biases[layer.name])
         value = quantization.weight_values.get(layer.name)
         if value is None and layer.name in quantization.weights:
             value = quantization.weights[layer.name](network.weight(layer))
@@ -161,14 +166,14 @@ def plan_of(network: Network, quantization: Quantization, settings: QuantSetting
             for t in network.table.tensors
             if t.id in activations
         }
-        return Plan(weights=weights, outputs=slots)
+        return Plan(weights=weights, biases=biases, outputs=slots)
     inputs = {
         call: activations[tensor]
         for layer in network.table.layers
         for call, tensor in zip(layer.calls, layer.inputs, strict=True)
         if tensor in activations
     }
-    return Plan(weights=weights, inputs=inputs)
+    return Plan(weights=weights, biases=biases, inputs=inputs)
 
 
 @contextmanager
@@ -185,7 +190,7 @@ def fake_quantized(network: Network, plan: Plan) -> Iterator[nn.Module]:
             "The module's `forward` is replaced already: leave the other block first."
         )
     plain: Transform = module.forward
-    both = network.plan | plan
+    both = network.plan.then(plan)
 
     def forward(x: Tensor) -> Tensor:
         if running():  # the network itself runs the module, under a plan of its own

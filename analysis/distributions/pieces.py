@@ -1,0 +1,160 @@
+"""Pieces of work: large tensors are counted and summed up in parts that fit into the cache."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.records import FloatArray
+
+# Where a piece lies in a tensor of shape (before, channels, after).
+Piece: TypeAlias = tuple[slice, slice, slice]
+
+BINS = 512
+# Large enough that calling torch costs little, small enough for the last cache.
+_SIZE, _MOST_CHANNELS = 1 << 19, 512
+# Up to so many channels, indices of their bins fit into int16.
+_FEW_CHANNELS = (1 << 15) // BINS
+_SHORT_ROW, _MOST_VIEWS = 256, 256
+
+
+def by_channel(values: Tensor, axis: int | None) -> Tensor:
+    """Return the values as (before, C, after) in float32 or float64, copied if need be."""
+    if values.dtype not in (torch.float32, torch.float64):
+        values = values.float()
+    if axis is None:
+        return values.reshape(1, 1, -1)
+    last = values.movedim(axis, -1)
+    if last.is_contiguous():
+        return last.reshape(-1, last.shape[-1], 1)
+    axis %= values.dim()
+    before, after = values.shape[:axis], values.shape[axis + 1 :]
+    return values.reshape(prod(before), values.shape[axis], prod(after))
+
+
+def reduced(reduce: Callable[..., Tensor], parts: Tensor) -> Tensor:
+    """Reduce (before, C, after) to (C,)."""
+    # Torch is slow over both axes at once, and over short rows.
+    if len(parts) > 1 and parts.shape[-1] < _SHORT_ROW:
+        return reduce(reduce(parts, 0), -1)
+    return reduce(reduce(parts, -1), 0)
+
+
+def pieces(shape: Sequence[int]) -> Iterator[Piece]:
+    """Cut (before, C, after) into pieces of work of about one size."""
+    before, channels, after = shape
+    long = _even(after, _SIZE)
+    wide = _even(channels, min(_SIZE // long, _MOST_CHANNELS))
+    high = _even(before, _SIZE // (long * wide))
+    for i in range(0, before, high):
+        for c in range(0, channels, wide):
+            for j in range(0, after, long):
+                yield slice(i, i + high), slice(c, c + wide), slice(j, j + long)
+
+
+def _even(total: int, most: int) -> int:
+    """Return the size of the fewest equal parts of at most ``most``."""
+    return -(-total // -(-total // most))
+
+
+class _Scratch(threading.local):
+    """A thread's own memory for what a piece of work computes."""
+
+    def __init__(self) -> None:
+        self._whole: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}
+        self._views: dict[tuple[object, ...], tuple[Tensor, ...]] = {}
+
+    def __call__(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return three tensors of the same shape and dtype, and two rows of indices for them."""
+        kind = like.dtype, like.device
+        key = (*kind, like.shape)
+        if key not in self._views:
+            if kind not in self._whole:
+                kinds = (like.dtype,) * 3 + (torch.int16, torch.int32)
+                with torch.inference_mode(False):
+                    self._whole[kind] = tuple(like.new_empty(_SIZE, dtype=each) for each in kinds)
+            if len(self._views) > _MOST_VIEWS:
+                self._views.clear()
+            a, b, c, small, large = (each[: like.numel()] for each in self._whole[kind])
+            three = (each.view(like.shape) for each in (a, b, c))
+            self._views[key] = (*three, small, large)
+        return self._views[key]
+
+
+_scratch = _Scratch()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The bins that there are, and what sums are taken about.
+
+    Of all :data:`BINS`, bin b holds the values in [first + b, first + b + 1) times ``width``, which
+    is a power of two. ``shift`` (C, 1) is in units of the width. ``offset`` (C, 1) turns a value
+    in these units, rounded down, into its place in the tables of channels that lie side by side.
+    """
+
+    first: int
+    width: float
+    shift: Tensor
+    offset: Tensor
+
+    def holds(self, low: float, high: float) -> bool:
+        """Tell whether all values between two have a bin; NaN has none."""
+        return self.first * self.width <= low and high < (self.first + BINS) * self.width
+
+
+def window(first: int, width: float, centre: FloatArray, like: Tensor) -> Window:
+    """Return the window whose shifts are the centres (C,), rounded to the tensor's precision."""
+    shift = torch.from_numpy(centre / width).to(like)[:, None]
+    end = len(centre) * BINS - first
+    offset = torch.arange(-first, end, BINS, dtype=like.dtype, device=like.device)
+    return Window(first, width, shift, offset[:, None])
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a piece holds: extremes (C,), and if the window holds them, the rest.
+
+    ``counts`` (C, bins), ``powers`` (4, C), sums of the powers 1 to 4 of what lies between a value
+    and the shift, in units of the width, and the number of ``zeros``.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    counts: NDArray[np.int32] | None = None
+    powers: FloatArray | None = None
+    zeros: int = 0
+
+
+def measured(part: Tensor, bins: Window, channels: slice) -> Measured:
+    """Look at a piece (before, C, after) that holds some of a tensor's channels."""
+    low, high = (reduced(find, part).double().cpu().numpy() for find in (torch.amin, torch.amax))
+    least, most = low.min(), high.max()
+    if not bins.holds(least, most):
+        return Measured(low, high)
+    shift = bins.shift[channels]
+    scaled, off, square, small, large = _scratch(part)
+    index = small if len(shift) <= _FEW_CHANNELS else large
+    torch.mul(part, 1 / bins.width, out=scaled)
+    torch.sub(scaled, shift, out=off)
+    index.copy_(scaled.floor_().add_(bins.offset[: len(shift)]).view(-1))
+    counts = torch.bincount(index, minlength=len(shift) * BINS).to(torch.int32)
+    zeros = 0
+    if least <= 0 <= most:
+        zeros = int(torch.eq(part, 0, out=scaled).sum())
+    torch.mul(off, off, out=square)
+    powers = [reduced(torch.sum, each) for each in (off, square)]
+    powers += [reduced(torch.sum, each) for each in (off.mul_(square), square.square_())]
+    return Measured(
+        low,
+        high,
+        counts.view(-1, BINS).cpu().numpy(),
+        torch.stack(powers).double().cpu().numpy(),
+        zeros,
+    )

@@ -1,0 +1,236 @@
+"""Bias correction: round to nearest, then take the mean error of every channel off its bias."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from analysis.events import Note, Progress, Work
+from analysis.models.calls import INPUT, Slot
+from analysis.models.channels import ChannelMoments, Probe, channel_axis, output_of, per_channel
+from analysis.models.network import Network
+from analysis.models.recalibrated import Gaussian, gaussians
+from analysis.models.rectifiers import Clip, limits
+from analysis.models.replay import Plan
+from analysis.options import Options, option
+from analysis.ptq.nearest import nearest
+from analysis.ptq.task import PTQ_METHODS, PTQTask
+from analysis.quant.configure import Quantization, plan_of
+from analysis.records import Layer
+
+# Linear with weights that add up to one, so the mean of the result is the mean of the argument.
+_AVERAGES = frozenset(
+    ["avg_pool1d", "avg_pool2d", "avg_pool3d", "mean"]
+    + [f"adaptive_avg_pool{n}d" for n in (1, 2, 3)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BiasCorrectionOptions(Options):
+    """Options of :func:`bias_correction`."""
+
+    estimate: str = option(
+        "empirical",
+        choices=("empirical", "analytic"),
+        help="Mean errors from the calibration set, layer by layer, or of weight rounding alone "
+        "from what the folded BatchNorms say.",
+    )
+    batch_size: int = option(128, low=1, high=4096, help="Samples in memory at a time.")
+
+
+@PTQ_METHODS.register(
+    "bias_correction",
+    title="Round to nearest, biases corrected",
+    answers="How much of the loss is a shift of every channel's mean that its bias can take off?",
+    reference="Nagel et al. 2019, arXiv:1906.04721",
+    options=BiasCorrectionOptions,
+    cost="half a pass over the samples a layer; none if analytic",
+)
+def bias_correction(task: PTQTask, options: BiasCorrectionOptions) -> Work[Quantization]:
+    r"""Round to nearest and correct every layer's bias for the mean error of its output.
+
+    Empirical: :math:`b \mathrel{+}= E[W x] - E[W_q x_q]` for every output channel, over all samples
+    and positions, layer by layer behind the corrected quantized layers before; afterwards no
+    channel's mean is off on the calibration set. A layer in float is corrected for what reaches it.
+
+    Analytic: :math:`b \mathrel{-}= (W_q - W) E[x]` with the mean of the input from the folded
+    BatchNorm that made it, clipped by a ReLU or not: a Gaussian clipped from below at l has mean
+    :math:`l + (m - l) \Phi(z) + s \varphi(z)`, :math:`z = (m - l) / s`. Zero padding is taken into
+    account; errors of activations are not.
+    """
+    result = yield from nearest(task, Options())
+    if options.estimate == "empirical":
+        yield from _empirical(task, result, options.batch_size)
+    else:
+        yield from _analytic(task, result)
+    return result
+
+
+def _left_out(network: Network, layer: Layer) -> str:
+    """Return why a layer's bias cannot be corrected, empty if it can."""
+    if len(layer.calls) == 1:
+        return ""
+    return f"it is called {len(layer.calls)} times and one bias cannot be right for all"
+
+
+def _notes(reasons: dict[str, str]) -> Iterator[Note]:
+    for reason in dict.fromkeys(reasons.values()):
+        names = ", ".join(f"`{name}`" for name, why in reasons.items() if why == reason)
+        yield Note(f"Bias not corrected: {names}: {reason}.")
+
+
+def _corrected(network: Network, layer: Layer, change: Tensor) -> Tensor:
+    bias = network.bias(layer)
+    before = torch.zeros_like(change) if bias is None else bias.double().cpu()
+    return (before + change).to(network.weight(layer))
+
+
+# --- empirical -----------------------------------------------------------------------------------
+
+
+def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[None]:
+    network = task.network
+    plan = plan_of(network, result, task.settings)
+    reasons = {
+        layer.name: reason
+        for layer in network.table.layers
+        if (reason := _left_out(network, layer))
+    }
+    layers = [
+        layer
+        for layer in network.table.layers
+        if layer.name not in reasons and plan.first_call <= layer.calls[0]
+    ]
+    layers.sort(key=lambda layer: layer.calls[0])
+    yield from _notes(reasons)
+    plain = yield from _float_means(task, layers, batch_size)
+    for done, layer in enumerate(layers, start=1):
+        call = layer.calls[0]
+        found = ChannelMoments()
+        for x in _batches(task, batch_size):
+            z = output_of(network, x, call, plan)
+            found.add(z, channel_axis(network.trace.calls[call]))
+        bias = _corrected(network, layer, plain[layer.name].mean - found.mean)
+        result.biases[layer.name] = bias
+        plan = plan | Plan(biases={call: bias})
+        yield Progress(done, len(layers), f"bias of `{layer.name}` corrected")
+
+
+def _float_means(
+    task: PTQTask, layers: list[Layer], batch_size: int
+) -> Work[dict[str, ChannelMoments]]:
+    calls = task.network.trace.calls
+    found = {layer.name: ChannelMoments() for layer in layers}
+
+    def look(layer: Layer, z: Tensor) -> Tensor:
+        found[layer.name].add(z, channel_axis(calls[layer.calls[0]]))
+        return z
+
+    taps = {(layer.calls[0], 0): lambda z, layer=layer: look(layer, z) for layer in layers}
+    for x in _batches(task, batch_size):
+        with torch.no_grad():
+            task.network(x, Plan(outputs=taps))
+        yield Progress(0, len(layers), "means of the float network")
+    return found
+
+
+def _batches(task: PTQTask, batch_size: int) -> Iterator[Tensor]:
+    for start in range(0, task.n, batch_size):
+        yield task.inputs(range(start, min(start + batch_size, task.n)))
+
+
+# --- analytic ------------------------------------------------------------------------------------
+
+
+def _analytic(task: PTQTask, result: Quantization) -> Work[None]:
+    network = task.network
+    probe, known = Probe(network), gaussians(network)
+    owners = {call: layer.name for layer in network.table.layers for call in layer.calls}
+    reasons: dict[str, str] = {}
+    for done, layer in enumerate(network.table.layers, start=1):
+        yield Progress(done, len(network.table.layers), f"bias of `{layer.name}`")
+        if layer.name not in result.weights:
+            continue
+        reason = _left_out(network, layer)
+        origin = None if reason else _origin(network, layer, owners)
+        if origin is None or origin.layer not in known:
+            reasons[layer.name] = reason or "its input does not come from a BatchNorm or its ReLU"
+            continue
+        mean = clipped_mean(known[origin.layer], origin.clip)
+        weight = network.weight(layer)
+        error = result.weights[layer.name](weight) - weight
+        result.biases[layer.name] = _corrected(
+            network, layer, -_mean_output(probe, origin, mean, layer, error)
+        )
+    yield from _notes(reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a layer's input has the distribution of a BatchNorm, clipped or not."""
+
+    layer: str
+    call: int
+    slot: Slot
+    clip: Clip | None
+
+
+def _origin(network: Network, layer: Layer, owners: dict[int, str]) -> _Origin | None:
+    """Go back from a layer's input to the layer and the ReLU that made it."""
+    trace, plan = network.trace, network.plan
+    read = trace.calls[layer.calls[0]].inputs[0]
+    slot, clip = read, None
+    held: Slot | None = None
+    while slot is not None and slot != INPUT:
+        call = trace.calls[slot[0]]
+        found = limits(network, call)
+        if found is not None and held is None:
+            clip, held = found, slot
+        elif slot in plan.outputs:
+            return None
+        elif call.index in owners:
+            return _Origin(owners[call.index], call.index, held or slot, clip)
+        elif call.index not in plan.skip and (
+            held is not None or not (call.preserves_values or call.name in _AVERAGES)
+        ):
+            return None
+        slot = call.inputs[0]
+    return None
+
+
+def clipped_mean(gaussian: Gaussian, clip: Clip | None) -> Tensor:
+    """Return the mean of a Gaussian of every channel (O,) whose values are clipped."""
+    mean, std = gaussian.mean, gaussian.std
+    if clip is None:
+        return mean
+    low, high = (limit.double().cpu().flatten() for limit in (clip.low, clip.high))
+    # min(max(x, l), h) = l + relu(x - l) - relu(x - h)
+    above = torch.where(high.isinf(), 0.0, _relu_mean(mean - high.nan_to_num(posinf=0.0), std))
+    if bool(low.isinf().any()):
+        return mean - above
+    return low + _relu_mean(mean - low, std) - above
+
+
+def _relu_mean(mean: Tensor, std: Tensor) -> Tensor:
+    r"""Return :math:`m \Phi(m / s) + s \varphi(m / s)`, relu(m) where s is 0."""
+    z = mean / std.clamp_min(1e-300)
+    density = torch.exp(-z.square() / 2) / (2 * torch.pi) ** 0.5
+    return torch.where(std > 0, mean * torch.special.ndtr(z) + std * density, mean.clamp_min(0.0))
+
+
+def _mean_output(
+    probe: Probe, origin: _Origin, mean: Tensor, layer: Layer, weight: Tensor
+) -> Tensor:
+    """Return what a weight gives in the mean over positions when its input holds its mean, (O,)."""
+    calls = probe.network.trace.calls
+    values = per_channel(mean, calls[origin.call])
+    call = layer.calls[0]
+    bias = probe.network.bias(layer)
+    plan = Plan(
+        weights={call: weight}, biases={} if bias is None else {call: torch.zeros_like(bias)}
+    )
+    z = probe.through(origin.slot, lambda z: values.to(z).expand_as(z), call, plan)
+    moments = ChannelMoments()
+    moments.add(z, channel_axis(calls[call]))
+    return moments.mean

@@ -1,0 +1,185 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.errors import OptionError
+from analysis.initialization.effects import Effect, effects, findings
+from analysis.records.initialization import InitStudy
+from tests.reference.initialization import planted_run
+
+NAMES = ("uniform_small", "glorot_uniform", "he_normal")
+SEEDS = range(5)
+
+
+def planted(
+    drops: dict[str, float],
+    ranges: dict[str, float] | None = None,
+    *,
+    separable: float | None = None,
+    noise: float = 0.01,
+    seed: int = 0,
+) -> InitStudy:
+    """Runs whose drop is that of the initializer, plus that of being separable, plus noise."""
+    random = np.random.default_rng(seed)
+    runs = []
+    architectures = ("regular",) if separable is None else ("regular", "separable")
+    for architecture, name, number in itertools.product(architectures, drops, SEEDS):
+        extra = separable if architecture == "separable" else 0.0
+        own = random.normal()
+        runs.append(
+            planted_run(
+                name,
+                architecture,
+                number,
+                drop=drops[name] + (extra or 0.0) + noise * own,
+                weight_range=(ranges or {}).get(name, 1.0) * math.exp(0.1 * random.normal()),
+                qmse=0.1 * (3.0 if architecture == "separable" else 1.0) * math.exp(0.1 * own),
+                accuracy=0.9 + 0.002 * random.normal(),
+            )
+        )
+    return InitStudy(runs=tuple(runs), data="planted")
+
+
+def answer(study: InitStudy, question: str, architecture: str = "regular") -> Effect:
+    (found,) = [
+        effect
+        for effect in findings(study)
+        if question in effect.question and effect.architecture == architecture
+    ]
+    return found
+
+
+FLAT = dict.fromkeys(NAMES, 0.2)
+STEEP = dict(zip(NAMES, (0.05, 0.2, 0.4), strict=True))
+DROP = "accuracy drop at 4 bits (per-tensor min-max) depend on the initializer"
+RANGE = "final weight range depend on the initializer"
+
+
+def test_a_planted_effect_of_the_initializer_is_found_with_its_numbers():
+    study = planted(STEEP)
+    found = answer(study, DROP)
+    assert found.shown
+    groups = [
+        [run.float_accuracy - run.correct[0, 1] / run.n for run in study.select(name, "regular")]
+        for name in NAMES
+    ]
+    assert found.p_value == pytest.approx(stats.f_oneway(*groups).pvalue)
+    values = np.concatenate(groups)
+    between = sum(len(g) * (np.mean(g) - values.mean()) ** 2 for g in groups)
+    assert found.size == pytest.approx(between / ((values - values.mean()) ** 2).sum())
+    assert found.n == 15
+    for words in ("(uniform_small)", "(he_normal)", "eta² = 0.9", "Kruskal-Wallis p = "):
+        assert words in found.text
+
+
+def test_noise_is_called_noise():
+    found = answer(planted(FLAT), DROP)
+    assert not found.shown
+    assert found.p_value > 0.05
+    assert "inside the noise of the seeds" in found.text
+
+
+def test_noise_is_rarely_taken_for_an_effect():
+    wrong = [answer(planted(FLAT, seed=seed), DROP).shown for seed in range(40)]
+    assert sum(wrong) <= 5  # 5 % would be 2
+
+
+def test_ranges_are_compared_by_their_logarithm():
+    study = planted(FLAT, dict(zip(NAMES, (0.5, 1.0, 8.0), strict=True)))
+    found = answer(study, RANGE)
+    assert found.shown
+    means = [
+        stats.gmean([run.ranges("weight")[-1, 0] for run in study.select(name, "regular")])
+        for name in NAMES
+    ]
+    wanted = f"from {means[0]:.3g} (uniform_small) to {means[2]:.3g} (he_normal)"
+    assert wanted in found.text
+    assert not answer(planted(FLAT), RANGE).shown
+
+
+def test_separable_networks_that_lose_more_are_found_by_pairs():
+    study = planted(STEEP, separable=0.05)
+    found = answer(study, "accuracy drop at 4 bits (per-tensor min-max) larger", "separable")
+    assert found.shown
+    assert found.n == 15
+    assert found.size == pytest.approx(0.05, abs=0.01)
+    assert "more (95 % interval" in found.text
+    error = answer(study, "accumulated QMSE", "separable")
+    assert error.shown
+    assert error.size == pytest.approx(3.0, rel=0.2)
+
+
+def test_separable_networks_that_lose_the_same_or_less_are_not_said_to_lose_more():
+    question = "accuracy drop at 4 bits (per-tensor min-max) larger"
+    same = answer(planted(STEEP, separable=0.0), question, "separable")
+    assert not same.shown
+    assert "inside the noise" in same.text
+    less = answer(planted(STEEP, separable=-0.04), question, "separable")
+    assert not less.shown
+    assert "less" in less.text
+
+
+def test_unpaired_runs_are_not_compared():
+    runs = planted(STEEP, separable=0.05).runs
+    kept = [r for r in runs if r.architecture == "regular" or r.seed < 2]
+    found = answer(InitStudy(runs=tuple(kept), data=""), "(per-tensor min-max) larger", "separable")
+    assert found.n == 6
+
+
+def test_one_seed_is_too_few_to_tell():
+    runs = tuple(run for run in planted(STEEP).runs if run.seed == 0)
+    found = answer(InitStudy(runs=runs, data=""), DROP)
+    assert not found.shown
+    assert "cannot be told" in found.text
+    assert math.isnan(found.p_value)
+
+
+def test_equal_runs_are_the_same_and_no_effect():
+    runs = tuple(planted_run(name, seed=seed) for name in NAMES for seed in SEEDS)
+    found = answer(InitStudy(runs=runs, data=""), DROP)
+    assert not found.shown
+    assert "the same in all 15 runs" in found.text
+
+
+def test_training_failures_are_named_and_left_out():
+    runs = planted(STEEP).runs
+    failures = (
+        planted_run("normal_large", seed=0, accuracy=0.3, drop=0.0),
+        planted_run("normal_large", seed=1, diverged="epoch 0"),
+    )
+    study = InitStudy(runs=runs + failures, data="")
+    found = answer(study, "training failures")
+    assert found.shown
+    assert "2 of 17 runs" in found.text
+    assert "1 because training diverged (normal_large)" in found.text
+    assert "75%" in found.text
+    assert answer(study, DROP).n == 15
+
+
+def test_drops_that_go_with_poorer_training_are_told_apart():
+    runs = tuple(
+        planted_run(name, seed=seed, accuracy=0.9 - 0.02 * i - 0.001 * seed, drop=0.05 + 0.05 * i)
+        for i, name in enumerate(NAMES)
+        for seed in SEEDS
+    )
+    question = "(per-tensor min-max) go with poorer training"
+    found = answer(InitStudy(runs=runs, data=""), question)
+    assert found.shown
+    assert found.size < -0.8
+    assert "may be poorer training" in found.text
+    assert not answer(planted(FLAT), question).shown
+
+
+def test_every_finding_is_one_of_the_sentences():
+    study = planted(STEEP, separable=0.05)
+    sentences = effects(study)
+    assert sentences == tuple(finding.text for finding in findings(study))
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_the_width_must_be_one_that_was_measured():
+    with pytest.raises(OptionError, match="`bits` must be one of 8, 4"):
+        effects(planted(FLAT), bits=3)

@@ -36,8 +36,7 @@ def uniform_steps(
         workflow.quantize(
             workspace,
             study,
-            uniform_allocation(table, candidate),
-            file=f"uniform:{candidate.text}",
+            workflow.Recipe(uniform_allocation(table, candidate), file=f"uniform:{candidate.text}"),
         )
         for candidate in candidates
     )
@@ -55,14 +54,14 @@ def job_key(study: Study, steps: Sequence[Step[Configuration]]) -> str:
 
 
 def measure_all(
-    store: Store, steps: Sequence[Step[Configuration]]
+    store: Store, steps: Sequence[Step[Configuration]], title: str = "Uniform baselines"
 ) -> Events[tuple[Configuration, ...]]:
     """Run steps one after the other; what is stored is read, what is finished stays on a cancel."""
-    yield Started("baselines", "Uniform baselines")
+    yield Started("baselines", title)
     results = []
     for place, step in enumerate(steps):
         furthest = place * _PARTS
-        label = _candidate(step).text
+        label = step.names[0][1]
         for event in step.events(store):
             if isinstance(event, Finished):
                 results.append(event.result)

@@ -28,7 +28,8 @@ RESERVED = frozenset({
     "release-first-last", "method", "allocation", "out-model", "model-file", "format",
     "older-than", "network", "epochs", "scope", "weight-range", "activation-range", "percentile",
     "per-tensor", "metrics", "reference", "set", "numbers", "attribution", "path-steps",
-    "memory-mib",
+    "memory-mib", "recalibrate", "layer", "inits", "architectures", "seeds", "workers",
+    "train-on",
 })  # fmt: skip
 
 

@@ -4,12 +4,14 @@ from analysis.allocation import SOLVERS
 from analysis.export import EXPORTERS
 from analysis.ptq import PTQ_METHODS
 from analysis.quant.ranges import RANGE_ESTIMATORS
+from analysis.recalibration import RECALIBRATIONS
 from analysis.registry import Registry
 from analysis.sensitivity import METRICS
 
 _KINDS: tuple[tuple[str, Registry], ...] = (  # type: ignore[type-arg]
     ("metric", METRICS),
     ("solver", SOLVERS),
+    ("recalibration", RECALIBRATIONS),
     ("method", PTQ_METHODS),
     ("range estimator", RANGE_ESTIMATORS),
     ("exporter", EXPORTERS),

@@ -7,37 +7,27 @@ from analysis.catalog import study_key_inputs
 from analysis.commands import command_line
 from analysis.errors import QuantizationError
 from analysis.events import Work
-from analysis.options import Options
 from analysis.quant.configure import plan_of
 from analysis.quant.packing import Packed, pack, unpack
-from analysis.records import Allocation, Evaluation, QuantSettings, Study
+from analysis.records import Evaluation, Study
 from analysis.steps import Step, StoredParts
-from analysis.workflow import float_outputs, measure, model_inputs, quantized
+from analysis.workflow import Recipe, float_outputs, measure, model_inputs, quantized
 from analysis.workspace import Workspace
 
 
-def quantized_file(
-    workspace: Workspace,
-    study: Study,
-    allocation: Allocation,
-    method: str,
-    *,
-    options: Options,
-    settings: QuantSettings,
-) -> Work[bytes]:
+def quantized_file(workspace: Workspace, study: Study, recipe: Recipe) -> Work[bytes]:
     """Quantize as :func:`analysis.workflow.quantize` does and return the content of the file."""
-    quantization = yield from quantized(
-        workspace, study, allocation, method, options=options, settings=settings
-    )
+    made = yield from quantized(workspace, study, recipe)
     packed = Packed(
-        quantization=quantization,
-        allocation=allocation,
-        settings=settings,
-        method=method,
+        quantization=made.quantization,
+        allocation=recipe.allocation,
+        settings=recipe.settings,
+        method=recipe.method,
         study=study.spec.name or study.model.source,
         identity=model_inputs(study),
+        recalibrations=recipe.recalibrations,
     )
-    return pack(workspace.live(study).network, packed)
+    return pack(made.network, packed)
 
 
 def evaluate_file(workspace: Workspace, study: Study, path: Path) -> Step[Evaluation]:
@@ -59,7 +49,7 @@ def evaluate_file(workspace: Workspace, study: Study, path: Path) -> Step[Evalua
         packed = unpack(path, loaded.network, model_inputs(study))
         reference = yield from float_outputs(workspace, study).need(workspace.store)
         plan = plan_of(loaded.network, packed.quantization, packed.settings)
-        return (yield from measure(loaded, plan, reference))
+        return (yield from measure(loaded, loaded.network, plan, reference))
 
     keys = study_key_inputs(study)
     return Step(

@@ -21,12 +21,16 @@ _KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class LoadedStudy:
-    """A study with its network and data; ``x(data, batch)`` gives preprocessed samples."""
+    """A study with its network and data.
+
+    ``recalibrated`` keeps the networks after recalibrations, by their names in order.
+    """
 
     study: Study
     network: Network
     calibration: Dataset
     evaluation: Dataset
+    recalibrated: dict[tuple[str, ...], Network] = field(default_factory=dict, compare=False)
 
     def inputs(self, data: Dataset, samples: range) -> Tensor:
         """Return the preprocessed samples with the given numbers, (B, ...)."""

@@ -46,7 +46,7 @@ with strip:
 with st.expander("Paste or copy this allocation as JSON", icon=":material/data_object:"):
     files.exchange(page, draft)
 
-measure = workflow.quantize(space, page.study, draft)
+measure = workflow.quantize(space, page.study, workflow.Recipe(draft))
 found, solution = measure.stored(store), bits.last_solution()
 with cards:
     bits.readout(bits.Readout(draft, bits.costs(page, draft), scores, found, solution))

@@ -17,6 +17,8 @@ _MENU = {
         ("sensitivity", "Sensitivity", "monitoring"),
         ("agreement", "Agreement", "rule"),
         ("samples", "Samples", "image_search"),
+        ("distributions", "Distributions", "bar_chart"),
+        ("initialization", "Initialization", "science"),
     ),
     "Decide": (
         ("assignment", "Bit assignment", "equalizer"),

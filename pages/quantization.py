@@ -1,7 +1,10 @@
 """Quantize as allocated, and measure what is left."""
 
+from dataclasses import replace
+
 import streamlit as st
 
+from analysis import workflow
 from analysis.ptq import PTQ_METHODS
 from pages.ui import allocations, forms, measured, resources, shell, work
 from pages.ui.allocations import DRAFT, FILE, SAVED, UNIFORM
@@ -23,11 +26,20 @@ with right:
     with st.expander("Options", icon=":material/tune:"):
         options = forms.edit(PTQ_METHODS[method].options, key=f"quantize-options-{method}")
         settings = forms.quantizer_settings("quantize")
+    recalibrations = forms.recalibrations("quantize")
 if chosen is None:
     st.stop()
 
 with left:
-    step = measured.named_step(page, chosen, method, options, settings)
+    recipe = workflow.Recipe(
+        chosen.allocation,
+        method,
+        options,
+        replace(settings, pin_first_last=chosen.held),
+        recalibrations,
+        chosen.file,
+    )
+    step = measured.named_step(page, recipe)
 measured.forecast(page, chosen.allocation)
 found = step.stored(resources.store())
 if found is None:

@@ -25,7 +25,7 @@ st.subheader("Float against quantized", anchor=False)
 chosen = allocations.choose(page, "inspect", (DRAFT, UNIFORM, SAVED))
 if chosen is None:
     st.stop()
-step = workflow.inspect(resources.workspace(), page.study, chosen.allocation, file=chosen.file)
+step = workflow.inspect(resources.workspace(), page.study, chosen.recipe)
 found = work.obtain(
     step,
     "Predict every calibration sample",

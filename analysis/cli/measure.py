@@ -8,7 +8,7 @@ from analysis.cli.choice import costs_text
 from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import accuracy, show, table, to_json, write
 from analysis.cli.parser import Call
-from analysis.cli.session import opened, settings
+from analysis.cli.session import opened, read_recalibrations, settings
 from analysis.errors import AnalysisError
 from analysis.export import EXPORTERS, Exported, ExportTask
 from analysis.known import known
@@ -22,30 +22,17 @@ def quantize(call: Call) -> None:
     args = call.args
     method = chosen(call, PTQ_METHODS, args.method)
     options = read_options(call, method=method)["method"]
-    quantizers = settings(call)
+    quantizers, recalibrations = settings(call), read_recalibrations(call)
     with opened(call) as session:
         allocation = session.allocation(args.allocation)
-        step = workflow.quantize(
-            session.workspace,
-            session.study,
-            allocation,
-            method.name,
-            options=options,
-            settings=quantizers,
-            name=args.name.strip(),
-            file=args.allocation,
+        recipe = workflow.Recipe(
+            allocation, method.name, options, quantizers, recalibrations, args.allocation
         )
+        step = workflow.quantize(session.workspace, session.study, recipe, name=args.name.strip())
         made, cached = session.run(step)
         if args.out_model is not None:
             content = session.reporter.work(
-                quantized_file(
-                    session.workspace,
-                    session.study,
-                    allocation,
-                    method.name,
-                    options=options,
-                    settings=quantizers,
-                )
+                quantized_file(session.workspace, session.study, recipe)
             )
             write(Path(args.out_model), content)
     if args.out is not None:
@@ -54,6 +41,7 @@ def quantize(call: Call) -> None:
         "name": step.names[0][1],
         "method": made.method,
         "options": made.options,
+        "recalibrations": made.recalibrations,
         "settings": made.settings,
         "seconds": made.seconds,
         "allocation": {n: c.text for n, c in made.allocation.as_dict().items()},
@@ -78,7 +66,9 @@ def evaluate(call: Call) -> None:
             allocation = session.allocation(args.allocation)
             made, cached = session.run(
                 workflow.quantize(
-                    where, study, allocation, settings=quantizers, file=args.allocation
+                    where,
+                    study,
+                    workflow.Recipe(allocation, settings=quantizers, file=args.allocation),
                 )
             )
             measured = made.measured

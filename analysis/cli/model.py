@@ -62,6 +62,8 @@ def layers(call: Call) -> None:
             "macs": layer.macs,
             "activation_group": layer.activation_group,
             "pinned": layer.pinned,
+            "reads": layer.reads,
+            "block": layer.block,
             "skipped_reason": None,
         }
         for layer in found.layers

@@ -1,4 +1,4 @@
-"""The steps ``metrics``, ``solvers``, ``methods`` and ``exporters``: what there is to choose."""
+"""The steps that list registries: what there is to choose."""
 
 from textwrap import fill
 from typing import Any
@@ -9,6 +9,7 @@ from analysis.cli.output import show
 from analysis.cli.parser import Call
 from analysis.export import EXPORTERS
 from analysis.ptq import PTQ_METHODS
+from analysis.recalibration import RECALIBRATIONS
 from analysis.registry import Registry
 from analysis.sensitivity import METRICS
 
@@ -26,6 +27,11 @@ def solvers(call: Call) -> None:
 def methods(call: Call) -> None:
     """List the post-training quantization methods."""
     _list(call, "method", PTQ_METHODS)
+
+
+def recalibrations(call: Call) -> None:
+    """List what can be done to a network before it is quantized."""
+    _list(call, "recalibration", RECALIBRATIONS)
 
 
 def exporters(call: Call) -> None:

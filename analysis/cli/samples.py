@@ -6,7 +6,7 @@ from analysis import workflow
 from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import show, table, to_json, write
 from analysis.cli.parser import Call
-from analysis.cli.session import opened, settings, usage
+from analysis.cli.session import opened, read_recalibrations, settings, usage
 from analysis.errors import DataError
 from analysis.ptq import PTQ_METHODS
 from analysis.records import Attributions, Inspection
@@ -19,25 +19,24 @@ def inspect(call: Call) -> None:
     args = call.args
     method = chosen(call, PTQ_METHODS, args.method)
     options = read_options(call, method=method)["method"]
-    quantizers = settings(call)
+    quantizers, recalibrations = settings(call), read_recalibrations(call)
     with usage(call):
         numbers = _numbers(args.numbers)
     with opened(call) as session:
         allocation = session.allocation(args.allocation)
+        recipe = workflow.Recipe(
+            allocation, method.name, options, quantizers, recalibrations, args.allocation
+        )
         if numbers:
             maps, cached = session.run(
                 workflow.attributions(
                     session.workspace,
                     session.study,
-                    allocation,
+                    recipe,
                     numbers,
                     args.attribution,
                     steps=args.path_steps,
-                    method=method.name,
-                    options=options,
-                    settings=quantizers,
                     data=args.set,
-                    file=args.allocation,
                 )
             )
             data, text = _attribution_data(maps), _attribution_text(maps)
@@ -47,12 +46,8 @@ def inspect(call: Call) -> None:
                 workflow.inspect(
                     session.workspace,
                     session.study,
-                    allocation,
-                    method.name,
-                    options=options,
-                    settings=quantizers,
+                    recipe,
                     data=args.set,
-                    file=args.allocation,
                 )
             )
             data, text, record = _inspection_data(found), _inspection_text(found), found

@@ -26,6 +26,7 @@ from analysis.quant.ranges import RANGE_ESTIMATORS
 from analysis.records import Allocation, Candidate, LayerTable, QuantSettings, Study, StudySpec
 from analysis.steps import Step
 from analysis.study import absolute_spec, read_spec
+from analysis.workflow.recalibrating import check_recalibrations
 from analysis.workspace import Workspace
 from cache.layout import default_root
 from cache.store import Store
@@ -160,7 +161,7 @@ def settings(call: Call) -> QuantSettings:
         for name in ("weight_range", "activation_range"):
             if name in given:
                 RANGE_ESTIMATORS[given[name]]
-    released = call.step in ("quantize", "evaluate", "inspect") and args.release_first_last
+    released = getattr(args, "release_first_last", False) and call.step != "allocate"
     return QuantSettings(**given, per_channel=not args.per_tensor, pin_first_last=not released)
 
 
@@ -175,6 +176,14 @@ def read_candidates(text: str) -> tuple[Candidate, ...]:
     for candidate in found:
         bits_of(candidate.weight), bits_of(candidate.activation)
     return tuple(dict.fromkeys(found))
+
+
+def read_recalibrations(call: Call) -> tuple[str, ...]:
+    """Return the recalibrations that a command names; an unknown name is wrong usage."""
+    names = tuple(filter(None, (part.strip() for part in call.args.recalibrate.split(","))))
+    with usage(call):
+        check_recalibrations(names)
+    return names
 
 
 @contextmanager

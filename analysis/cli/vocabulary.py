@@ -79,6 +79,15 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--per-tensor", action="store_true", help="one scale per weight")
 
 
+def _recalibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recalibrate",
+        default="",
+        metavar="A,B,...",
+        help="what is done to the network first, in this order; `recalibrations` lists them",
+    )
+
+
 def _memory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-mib",
@@ -166,9 +175,39 @@ def _fill_agreement(parser: argparse.ArgumentParser) -> None:
     _study(parser)
 
 
+def _fill_distributions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layer", metavar="NAME", help="one layer, and what every range costs it")
+    parser.add_argument("--format", default="int8", metavar="NAME", help="grid of the ranges")
+    _allocation(parser, required=False)
+    parser.add_argument("--method", default="nearest", metavar="NAME")
+    _recalibrate(parser)
+    _out(parser, "the distributions (JSON)")
+    _settings(parser)
+    _study(parser)
+
+
+def _fill_initialization(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--inits", default="", metavar="A,B,...", help="names, normal:MEAN:STD or uniform:LOW:HIGH"
+    )
+    parser.add_argument("--architectures", default="", metavar="A,B,...")
+    parser.add_argument("--seeds", type=_number(1), default=3, metavar="K", help="runs of each")
+    parser.add_argument("--epochs", type=_number(1), default=6, metavar="E")
+    parser.add_argument("--workers", type=_number(1), default=2, metavar="N", help="processes")
+    parser.add_argument(
+        "--train-on",
+        choices=("digits", "study"),
+        default="digits",
+        help="the embedded digits, or the study's calibration set",
+    )
+    _out(parser, "the runs (JSON)")
+    _study(parser)
+
+
 def _fill_inspect(parser: argparse.ArgumentParser) -> None:
     _allocation(parser, required=True)
     parser.add_argument("--method", default="nearest", metavar="NAME")
+    _recalibrate(parser)
     parser.add_argument("--set", choices=("calibration", "evaluation"), default="calibration")
     parser.add_argument("--numbers", metavar="3,14", help="samples whose pixels are attributed")
     parser.add_argument(
@@ -188,6 +227,7 @@ def _fill_inspect(parser: argparse.ArgumentParser) -> None:
 def _fill_quantize(parser: argparse.ArgumentParser) -> None:
     _allocation(parser, required=True)
     parser.add_argument("--method", default="nearest", metavar="NAME")
+    _recalibrate(parser)
     parser.add_argument("--name", default="", help="what to call the configuration")
     _out(parser, "the configuration (JSON)")
     parser.add_argument("--out-model", metavar="FILE.safetensors", help="write codes and scales")
@@ -239,9 +279,28 @@ STEPS = (
     Step(
         "inspect", "samples:inspect", "look at single samples", _fill_inspect, methods=True
     ),
+    Step(
+        "distributions",
+        "tensors:distributions",
+        "describe weights and activations",
+        _fill_distributions,
+        methods=True,
+    ),
+    Step(
+        "initialization",
+        "lab:initialization",
+        "train from several initializers, compare ranges and accuracy",
+        _fill_initialization,
+    ),
     Step("metrics", "registries:metrics", "list the sensitivity metrics", _fill_nothing),
     Step("solvers", "registries:solvers", "list the allocation solvers", _fill_nothing),
     Step("methods", "registries:methods", "list the quantization methods", _fill_nothing),
+    Step(
+        "recalibrations",
+        "registries:recalibrations",
+        "list what can be done to a network before it is quantized",
+        _fill_nothing,
+    ),
     Step("exporters", "registries:exporters", "list the export formats", _fill_nothing),
     Step(
         "allocate", "choice:allocate", "find bits within budgets", _fill_allocate, methods=True

@@ -2,7 +2,8 @@
 
 What is read back computes bit for bit what was written. Names of the tensors are
 ``weight.LAYER.codes``, ``.scale``, ``.zero_point``, ``bias.LAYER`` and ``activation.ID.scale``,
-``.zero_point``; everything else is text in the file's metadata.
+``.zero_point``; everything else is text in the file's metadata. Where the network was recalibrated
+before, ``weight.LAYER.values`` holds what layers without a format compute with.
 """
 
 import json
@@ -40,16 +41,24 @@ class Packed:
     method: str
     study: str
     identity: Mapping[str, str]
+    recalibrations: tuple[str, ...] = ()
 
 
 def pack(network: Network, packed: Packed) -> bytes:
     """Return the content of the file.
 
     Raises:
-        QuantizationError: If a weight is not on the grid of its quantizer.
+        QuantizationError: If a weight is not on the grid of its quantizer, or a recalibration
+            bounds activations.
     """
+    if network.plan.outputs:
+        raise QuantizationError(
+            "A model file holds weights, biases and quantizers; bounds of activations are none of "
+            f"them, and {' and '.join(packed.recalibrations)} set some. Leave out what bounds "
+            "activations, or write no file."
+        )
     tensors: dict[str, Tensor] = {}
-    chosen = packed.allocation.as_dict()
+    chosen, biases = packed.allocation.as_dict(), packed.quantization.biases
     for layer in network.table.layers:
         quantizer = packed.quantization.weights.get(layer.name)
         if quantizer is not None:
@@ -57,8 +66,11 @@ def pack(network: Network, packed: Packed) -> bytes:
             weight = quantizer(network.weight(layer)) if values is None else values
             tensors |= _named(f"weight.{layer.name}", quantizer)
             tensors[f"weight.{layer.name}.codes"] = _codes(layer, quantizer, weight)
-        bias = network.bias(layer)
-        if bias is not None and chosen[layer.name].weight != FLOAT:
+        elif packed.recalibrations:
+            tensors[f"weight.{layer.name}.values"] = network.weight(layer)
+        bias = biases.get(layer.name, network.bias(layer))
+        changed = bool(packed.recalibrations) or layer.name in biases
+        if bias is not None and (changed or chosen[layer.name].weight != FLOAT):
             tensors[f"bias.{layer.name}"] = bias
     for number, quantizer in packed.quantization.activations.items():
         tensors |= _named(f"activation.{number}", quantizer)
@@ -69,6 +81,8 @@ def pack(network: Network, packed: Packed) -> bytes:
         "allocation": allocation_json(packed.allocation, study=packed.study),
         "settings": json.dumps(asdict(packed.settings)),
         "method": packed.method,
+        "recalibrations": json.dumps(packed.recalibrations),
+        "corrected": json.dumps(sorted(biases)),
     }
     content: bytes = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
     return content
@@ -91,6 +105,8 @@ def unpack(path: Path, network: Network, identity: Mapping[str, str]) -> Packed:
         found = json.loads(metadata["identity"])
         settings = QuantSettings(**json.loads(metadata["settings"]))
         method, study, text = metadata["method"], metadata["study"], metadata["allocation"]
+        recalibrations = tuple(json.loads(metadata.get("recalibrations", "[]")))
+        corrected = set(json.loads(metadata.get("corrected", "[]")))
     except (KeyError, TypeError, ValueError) as error:
         raise _foreign(path) from error
     if metadata.get("schema") != SCHEMA:
@@ -103,25 +119,37 @@ def unpack(path: Path, network: Network, identity: Mapping[str, str]) -> Packed:
             f"`{study}`). Open the study that it was made from."
         )
     allocation = read_allocation(text, network.table)
+    if recalibrations:
+        corrected.update(network.table.names)
     check_allocation(network, allocation)
     try:
-        quantization = _quantization(network, allocation, settings, tensors)
+        quantization = _quantization(network, allocation, settings, tensors, corrected)
     except KeyError as error:
         raise QuantizationError(
             f"`{path.name}` must hold every tensor that its allocation asks for, {error} is "
             "missing. Write it again."
         ) from error
-    return Packed(quantization, allocation, settings, method, study, found)
+    return Packed(quantization, allocation, settings, method, study, found, recalibrations)
 
 
 def _quantization(
-    network: Network, allocation: Allocation, settings: QuantSettings, tensors: dict[str, Tensor]
+    network: Network,
+    allocation: Allocation,
+    settings: QuantSettings,
+    tensors: dict[str, Tensor],
+    corrected: set[str],
 ) -> Quantization:
     result = Quantization()
     chosen = allocation.as_dict()
     for layer in network.table.layers:
         name = chosen[layer.name].weight
+        if layer.name in corrected and f"bias.{layer.name}" in tensors:
+            weight = network.weight(layer)
+            result.biases[layer.name] = tensors[f"bias.{layer.name}"].to(weight)
         if name == FLOAT:
+            if f"weight.{layer.name}.values" in tensors:
+                values = tensors[f"weight.{layer.name}.values"]
+                result.weight_values[layer.name] = values.to(network.weight(layer))
             continue
         axis = layer.channel_axis if settings.per_channel else None
         grid = get_format(name).grid(signed=True)
@@ -139,7 +167,11 @@ def _quantization(
                 f"{int(codes.min())} to {int(codes.max())}."
             )
         bias = network.bias(layer)
-        if bias is not None and not torch.equal(tensors[f"bias.{layer.name}"], bias.cpu()):
+        if (
+            bias is not None
+            and layer.name not in corrected
+            and not torch.equal(tensors[f"bias.{layer.name}"], bias.cpu())
+        ):
             raise QuantizationError(
                 f"The bias of `{layer.name}` must be the model's own, the file holds another. "
                 "Write the file again."

@@ -73,7 +73,10 @@ class TensorRange(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration(Record):
-    """A quantized model as it was built and measured."""
+    """A quantized model as it was built and measured.
+
+    ``recalibrations`` were applied to the float network before, in this order.
+    """
 
     name: str
     study: str
@@ -85,8 +88,9 @@ class Configuration(Record):
     ranges: tuple[TensorRange, ...]
     measured: Evaluation
     seconds: float
+    recalibrations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    schema: int = 1
+    schema: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,20 +5,30 @@ Each function describes a step; nothing runs before its events are iterated.
 
 from analysis.workflow.agreeing import REFERENCES, agree, contest, reference_step, unmet
 from analysis.workflow.allocating import allocate
+from analysis.workflow.distributing import distributions, ranges
+from analysis.workflow.initializing import Lab, finished_runs, initialization
 from analysis.workflow.inspecting import attributions, inspect
-from analysis.workflow.measuring import float_outputs, measure, quantize, quantized, summary
+from analysis.workflow.measuring import float_outputs, measure, quantize, summary
 from analysis.workflow.opening import layers, model_inputs, open_study, opening, statistics
+from analysis.workflow.recalibrating import recalibrated
+from analysis.workflow.recipe import Quantized, Recipe, quantized
 from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score, score_again
 
 __all__ = [
     "DEFAULT_CANDIDATES",
     "MEMORY_MIB",
     "REFERENCES",
+    "Lab",
+    "Quantized",
+    "Recipe",
     "agree",
     "allocate",
     "attributions",
     "contest",
+    "distributions",
+    "finished_runs",
     "float_outputs",
+    "initialization",
     "inspect",
     "layers",
     "measure",
@@ -27,6 +37,8 @@ __all__ = [
     "opening",
     "quantize",
     "quantized",
+    "ranges",
+    "recalibrated",
     "reference_step",
     "score",
     "score_again",

@@ -27,6 +27,7 @@ from analysis.sensitivity.task import EVALUATION
 from analysis.steps import Step, StoredParts
 from analysis.workflow.allocating import allocate
 from analysis.workflow.measuring import quantize
+from analysis.workflow.recipe import Recipe
 from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score
 from analysis.workspace import Workspace
 
@@ -251,7 +252,7 @@ def _measured(
     name: str,
 ) -> Work[Configuration]:
     allocation = (yield from solve.need(workspace.store)).allocation
-    made = quantize(workspace, study, allocation, settings=settings, name=name)
+    made = quantize(workspace, study, Recipe(allocation, settings=settings), name=name)
     return (yield from made.need(workspace.store))
 
 

@@ -1,31 +1,23 @@
 """From an allocation to a quantized network and what it measures."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
 from analysis.allocation.problem import allocation_costs
 from analysis.catalog import FLOAT, configurations_kind, study_id, study_key_inputs
-from analysis.commands import changed_options, changed_settings, command_line
+from analysis.commands import command_line
 from analysis.evaluation.accuracy import evaluation, logits
 from analysis.events import Note, Work
-from analysis.models.network import NOTHING
+from analysis.models.network import Network
 from analysis.models.replay import Plan
-from analysis.options import Options, as_dict
-from analysis.ptq import PTQ_METHODS, PTQTask
-from analysis.quant.configure import Quantization, check_allocation, plan_of
-from analysis.records import (
-    Allocation,
-    Configuration,
-    Evaluation,
-    FloatOutputs,
-    QuantSettings,
-    Study,
-)
+from analysis.options import as_dict
+from analysis.quant.configure import check_allocation
+from analysis.records import Allocation, Configuration, Evaluation, FloatOutputs, Study
 from analysis.steps import Step, StoredParts
-from analysis.workflow.opening import BATCH, model_inputs, statistics
-from analysis.workspace import LoadedStudy, Workspace, calibration_inputs, evaluation_inputs
+from analysis.workflow.opening import BATCH, model_inputs
+from analysis.workflow.recipe import Recipe, quantized
+from analysis.workspace import LoadedStudy, Workspace, evaluation_inputs
 from cache.keys import digest
 
 
@@ -66,64 +58,20 @@ def float_outputs(workspace: Workspace, study: Study) -> Step[FloatOutputs]:
     )
 
 
-def quantized(
-    workspace: Workspace,
-    study: Study,
-    allocation: Allocation,
-    method: str,
-    *,
-    options: Options,
-    settings: QuantSettings,
-) -> Work[Quantization]:
-    """Quantize the network as allocated; the result is live and not stored.
-
-    Raises:
-        UnknownNameError: If there is no such method.
-        QuantizationError: If the allocation does not fit the model.
-    """
-    loaded = workspace.live(study)
-    ranges = yield from statistics(workspace, study).need(workspace.store)
-    task = PTQTask(
-        network=loaded.network,
-        allocation=allocation,
-        settings=settings,
-        statistics=ranges,
-        inputs=calibration_inputs(loaded),
-        n=study.calibration.n,
-    )
-    return (yield from PTQ_METHODS[method].function(task, options))
-
-
 def quantize(
-    workspace: Workspace,
-    study: Study,
-    allocation: Allocation,
-    method: str = "nearest",
-    *,
-    options: Options | None = None,
-    settings: QuantSettings | None = None,
-    name: str = "",
-    file: str = "allocation.json",
+    workspace: Workspace, study: Study, recipe: Recipe, *, name: str = ""
 ) -> Step[Configuration]:
-    """Quantize the network as allocated and measure it on the evaluation set.
+    """Quantize the network by a recipe and measure it on the evaluation set.
 
     Args:
         workspace: Where to work.
         study: The study.
-        allocation: Format of every layer.
-        method: A registered post-training method.
-        options: The method's options; None for its defaults.
-        settings: How formats become quantizers.
+        recipe: The allocation and how it is realised.
         name: What to call the configuration; it is listed under this name.
-        file: Allocation file that the equal command line names.
-
-    Raises:
-        UnknownNameError: If there is no such method.
     """
-    registered = PTQ_METHODS[method]
-    options = registered.options() if options is None else options
-    settings = settings or QuantSettings()
-    name = name or f"{summary(allocation)}, {method}"
+    allocation, settings = recipe.allocation, recipe.settings
+    by = " + ".join((*recipe.recalibrations, recipe.method))
+    name = name or f"{summary(allocation)}, {by}"
 
     def work(parts: StoredParts) -> Work[Configuration]:
         del parts
@@ -131,44 +79,31 @@ def quantize(
         loaded = workspace.live(study)
         check_allocation(loaded.network, allocation)
         reference = yield from float_outputs(workspace, study).need(workspace.store)
-        quantization = yield from quantized(
-            workspace, study, allocation, method, options=options, settings=settings
-        )
-        yield from _widest_clipping(quantization.ranges)
-        measured = yield from measure(
-            loaded, plan_of(loaded.network, quantization, settings), reference
-        )
+        made = yield from quantized(workspace, study, recipe)
+        yield from _widest_clipping(made.quantization.ranges)
+        measured = yield from measure(loaded, made.network, made.plan, reference)
         return Configuration(
             name=name,
             study=study_id(study),
-            method=method,
-            options=as_dict(options),
+            method=recipe.method,
+            options=as_dict(recipe.chosen),
             settings=settings,
+            recalibrations=recipe.recalibrations,
             allocation=allocation,
             costs=allocation_costs(loaded.network.table, allocation),
-            ranges=quantization.ranges,
+            ranges=made.quantization.ranges,
             measured=measured,
             seconds=perf_counter() - begin,
         )
 
-    flags = {"allocation": file, "method": method, "name": name}
     return Step(
         name="quantize",
-        version=registered.version,
+        version=recipe.version,
         title=f"Quantize and measure {name}",
-        command=command_line(
-            "quantize",
-            study.spec,
-            flags | changed_options(method=options) | changed_settings(settings),
-        ),
+        command=command_line("quantize", study.spec, recipe.flags | {"name": name}),
         record=Configuration,
         inputs=study_key_inputs(study),
-        options={
-            "allocation": {n: c.text for n, c in allocation.as_dict().items()},
-            "method": method,
-            "options": as_dict(options),
-            "settings": asdict(settings),
-        },
+        options=recipe.key,
         work=work,
         names=((configurations_kind(study), name),),
     )
@@ -190,11 +125,13 @@ def summary(allocation: Allocation) -> str:
     return f"mixed {mix} #{mark}"
 
 
-def measure(loaded: LoadedStudy, plan: Plan, reference: FloatOutputs) -> Work[Evaluation]:
-    """Measure the network under a plan and compare it with the float network."""
+def measure(
+    loaded: LoadedStudy, network: Network, plan: Plan, reference: FloatOutputs
+) -> Work[Evaluation]:
+    """Measure a network under a plan on the evaluation set; compare it with the float network."""
     begin = perf_counter()
     outputs = yield from logits(
-        loaded.network,
+        network,
         evaluation_inputs(loaded),
         loaded.study.evaluation.n,
         plan=plan,
@@ -207,7 +144,7 @@ def measure(loaded: LoadedStudy, plan: Plan, reference: FloatOutputs) -> Work[Ev
         reference.logits,
         digest=loaded.study.evaluation.digest,
         begin=begin,
-        compare=plan is not NOTHING,
+        compare=True,
     )
 
 

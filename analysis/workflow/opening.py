@@ -1,5 +1,6 @@
 """From a study file to a loaded study, its layer table and the ranges of its activations."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from analysis.catalog import LAYERS, STUDIES, study_id, study_key_inputs
@@ -8,6 +9,7 @@ from analysis.events import Events, Finished, Progress, Started, Work
 from analysis.quant.statistics import ActivationStatistics, collect_statistics
 from analysis.records import LayerTable, Study, StudySpec
 from analysis.steps import Step, StoredParts
+from analysis.workflow.recalibrating import recalibrated, versions
 from analysis.workspace import Workspace, calibration_inputs
 
 BATCH = 128
@@ -78,18 +80,27 @@ def layers(workspace: Workspace, study: Study) -> Step[LayerTable]:
     )
 
 
-def statistics(workspace: Workspace, study: Study) -> Step[ActivationStatistics]:
-    """Collect ranges and histograms of every activation tensor on the calibration set."""
+def statistics(
+    workspace: Workspace, study: Study, recalibrations: Sequence[str] = ()
+) -> Step[ActivationStatistics]:
+    """Collect ranges and histograms of every activation tensor on the calibration set.
+
+    Args:
+        workspace: Where to work.
+        study: The study.
+        recalibrations: What is done to the network before.
+    """
 
     def work(parts: StoredParts) -> Work[ActivationStatistics]:
         del parts
         loaded = workspace.live(study)
+        network = yield from recalibrated(workspace, study, recalibrations)
         size = study.calibration.n
         inputs = calibration_inputs(loaded)
         starts = range(0, size, BATCH)
         return (
             yield from collect_statistics(
-                loaded.network,
+                network,
                 lambda: (inputs(range(s, min(s + BATCH, size))) for s in starts),
                 len(starts),
             )
@@ -102,7 +113,7 @@ def statistics(workspace: Workspace, study: Study) -> Step[ActivationStatistics]
         command=command_line("layers", study.spec),
         record=ActivationStatistics,
         inputs=model_inputs(study) | {"calibration": study.calibration.digest},
-        options={},
+        options=versions(recalibrations),
         work=work,
     )
 

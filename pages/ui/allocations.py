@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from analysis import catalog
 from analysis.allocation_file import allocation_json, read_allocation, uniform_allocation
 from analysis.errors import AnalysisError, QuantizationError
+from analysis.options import build
+from analysis.ptq import PTQ_METHODS
 from analysis.quant.formats import FORMATS
-from analysis.records import FLOAT, Allocation, Candidate, Configuration
+from analysis.records import FLOAT, Allocation, Candidate, Configuration, QuantSettings
+from analysis.workflow import Recipe
 from pages.ui import resources, session, shell
 from pages.ui.shell import Page
 
@@ -32,6 +35,22 @@ class Chosen:
     file: str = FILE_NAME
     configuration: Configuration | None = None
     held: bool = True
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the network is quantized: as the saved configuration was, else by the defaults."""
+        found = self.configuration
+        if found is None:
+            settings = replace(QuantSettings(), pin_first_last=self.held)
+            return Recipe(self.allocation, settings=settings, file=self.file)
+        return Recipe(
+            self.allocation,
+            found.method,
+            build(PTQ_METHODS[found.method].options, found.options),
+            found.settings,
+            found.recalibrations,
+            self.file,
+        )
 
 
 def choose(page: Page, key: str, sources: tuple[str, ...]) -> Chosen | None:

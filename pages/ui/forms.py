@@ -6,6 +6,7 @@ from typing import TypeVar
 import streamlit as st
 
 from analysis.options import Options, OptionSpec, build, describe
+from analysis.recalibration import RECALIBRATIONS
 from analysis.records import Candidate, QuantSettings, ScoreTable
 from analysis.registry import Method
 from analysis.sensitivity import METRICS
@@ -106,6 +107,21 @@ def memory(key: str) -> int:
             help="Of one batch; batches shrink to fit, which changes no score.",
         )
     )
+
+
+def recalibrations(key: str) -> tuple[str, ...]:
+    """Draw the choice of what is done to the network before it is quantized, in order."""
+    chosen = st.multiselect(
+        "Recalibrate first, in this order",
+        RECALIBRATIONS.names(),
+        format_func=lambda n: RECALIBRATIONS[n].title,
+        key=f"{key}-recalibrations",
+        persist_state="session",
+        placeholder="Nothing",
+    )
+    for name in chosen:
+        about(RECALIBRATIONS[name])
+    return tuple(chosen)
 
 
 def quantizer_settings(key: str) -> QuantSettings:

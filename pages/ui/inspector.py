@@ -167,10 +167,9 @@ def pixels(page: Page, chosen: Chosen, number: int) -> None:
     step = workflow.attributions(
         resources.workspace(),
         page.study,
-        chosen.allocation,
+        chosen.recipe,
         [number],
         str(method),
-        file=chosen.file,
     )
     found = step.stored(resources.store())
     if found is None:

@@ -1,6 +1,5 @@
 """A measured configuration on a page: its numbers, its quantizers, what it will take."""
 
-from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -9,16 +8,14 @@ import streamlit as st
 
 from analysis import catalog, workflow
 from analysis.allocation.problem import allocation_costs
-from analysis.options import Options, build
-from analysis.ptq import PTQ_METHODS
 from analysis.records import (
     Allocation,
     Configuration,
     Evaluation,
-    QuantSettings,
     TensorRange,
 )
 from analysis.steps import Step
+from analysis.workflow import Recipe
 from pages.ui import resources, shell, words, work
 from pages.ui.allocations import Chosen
 from pages.ui.shell import Page
@@ -84,46 +81,32 @@ def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> Non
     st.markdown(
         f":gray[{page.study.evaluation.n:,} evaluation samples "
         f"({measured.evaluation[:8]}), ranges from {page.study.calibration.n:,} calibration "
-        f"samples ({page.study.calibration.digest[:8]}), method {found.method}, "
+        f"samples ({page.study.calibration.digest[:8]}), method {_way(found)}, "
         f"scope {found.settings.scope}, weight ranges {found.settings.weight_range}, "
         f"activation ranges {found.settings.activation_range}.]"
     )
 
 
-def named_step(
-    page: Page, chosen: Chosen, method: str, options: Options, settings: QuantSettings
-) -> Step[Configuration]:
-    """Draw the field for the name and return the step that measures the choice under it."""
-    describe = partial(
-        workflow.quantize,
-        resources.workspace(),
-        page.study,
-        chosen.allocation,
-        method,
-        options=options,
-        settings=replace(settings, pin_first_last=chosen.held),
-        file=chosen.file,
-    )
-    default = _free_name(describe(), f"{workflow.summary(chosen.allocation)}, {method}")
+def _way(found: Configuration) -> str:
+    """Say what was done to the network, and by which method it was quantized."""
+    before = f" after {', '.join(found.recalibrations)}" if found.recalibrations else ""
+    return f"{found.method}{before}"
+
+
+def named_step(page: Page, recipe: Recipe) -> Step[Configuration]:
+    """Draw the field for the name and return the step that measures the recipe under it."""
+    describe = partial(workflow.quantize, resources.workspace(), page.study, recipe)
+    (_, usual), *_ = describe().names
+    default = _free_name(describe(), usual)
     name = st.text_input("Name", key="quantize-name", placeholder=default).strip()
     return describe(name=name or default)
 
 
 def again(page: Page, name: str, chosen: Chosen) -> Step[Configuration]:
     """Describe the step that measured a saved configuration."""
-    found = chosen.configuration
-    if found is None:
+    if chosen.configuration is None:
         raise ValueError("only a saved configuration can be measured again")
-    return workflow.quantize(
-        resources.workspace(),
-        page.study,
-        found.allocation,
-        found.method,
-        options=build(PTQ_METHODS[found.method].options, found.options),
-        settings=found.settings,
-        name=name,
-        file=chosen.file,
-    )
+    return workflow.quantize(resources.workspace(), page.study, chosen.recipe, name=name)
 
 
 def _free_name(step: Step[Configuration], wanted: str) -> str:

@@ -164,7 +164,9 @@ def test_the_quantize_command_makes_the_same_key(
         workspace.live(study).network.table, Candidate.parse("w4a8"), pin_first_last=False
     )
     (lab.folder / "allocation.json").write_text(allocation_json(allocation, study="x"))
-    step = workflow.quantize(workspace, study, allocation, settings=settings, name="my 'name'")
+    step = workflow.quantize(
+        workspace, study, workflow.Recipe(allocation, settings=settings), name="my 'name'"
+    )
     same(keys, step, lab)
 
 
@@ -189,12 +191,53 @@ def test_the_inspect_command_makes_the_same_keys(
         workspace.live(study).network.table, Candidate.parse("w4a8"), pin_first_last=False
     )
     (lab.folder / "allocation.json").write_text(allocation_json(allocation, study="x"))
-    step = workflow.inspect(workspace, study, allocation, settings=settings, data=data)
+    recipe = workflow.Recipe(allocation, settings=settings)
+    step = workflow.inspect(workspace, study, recipe, data=data)
     same(keys, step, lab)
-    step = workflow.attributions(
-        workspace, study, allocation, [2, 5], "saliency", steps=7, settings=settings, data=data
+    step = workflow.attributions(workspace, study, recipe, [2, 5], "saliency", steps=7, data=data)
+    same(keys, step, lab)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, CHANGED])
+def test_recalibrated_and_quantized_networks_have_equal_commands(
+    keys, workspace, study, lab, settings, monkeypatch
+):
+    monkeypatch.chdir(lab.folder)
+    allocation = uniform_allocation(
+        workspace.live(study).network.table, Candidate.parse("w4a8"), pin_first_last=False
     )
+    (lab.folder / "allocation.json").write_text(allocation_json(allocation, study="x"))
+    recipe = workflow.Recipe(
+        allocation,
+        "bias_correction",
+        settings=settings,
+        recalibrations=("equalization", "absorption"),
+    )
+    same(keys, workflow.quantize(workspace, study, recipe, name="x"), lab)
+    same(keys, workflow.inspect(workspace, study, recipe), lab)
+    same(keys, workflow.distributions(workspace, study, recipe), lab)
+    same(keys, workflow.distributions(workspace, study), lab)
+    step = workflow.distributions(workspace, study, recalibrations=("bounded_relu",))
     same(keys, step, lab)
+
+
+def test_ranges_of_a_layer_have_the_command_that_tries_them(keys, workspace, study, lab):
+    for more in (
+        {},
+        {"per_channel": False, "percentile": 99.5},
+        {"recalibrations": ("batchnorm_reestimation",)},
+    ):
+        step = workflow.ranges(workspace, study, "3", "weight", "int4", **more)
+        same(keys, step, lab)
+
+
+def test_the_initialization_command_makes_the_same_key(keys, workspace, study, lab):
+    for owner in (workflow.Lab(workspace), workflow.Lab(workspace, study)):
+        step = workflow.initialization(
+            owner, ("he_normal", "normal:0:0.3"), ("separable_nobn",), seeds=2, epochs=4
+        )
+        same(keys, step, lab)
+        same(keys, workflow.initialization(owner), lab)
 
 
 @pytest.mark.parametrize("name", ["digits-resnet", "digits-vit"])

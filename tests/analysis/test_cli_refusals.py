@@ -16,7 +16,7 @@ from analysis.cli.vocabulary import STEPS
 from analysis.commands import RESERVED
 from tests.analysis.cli_studies import MODEL, Lab, build, images, make_lab, say
 
-NOT_BUILT = ("distributions", "initialization", "pareto", "curve", "factorize")
+NOT_BUILT = ("pareto", "curve", "factorize")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -87,6 +87,11 @@ def refused(said, status: int, *parts: str) -> None:
         (["cache", "list"], ["list"]),
         (["cache", "clear", "--older-than", "7"], ["must look like `7d`"]),
         (["cache", "ls", "--older-than", "7d"], ["belongs to `cache clear`"]),
+        (["distributions", "--format", "int9"], ["no format `int9`"]),
+        (["initialization", "--inits", "he_norml"], ["did you mean `he_normal`"]),
+        (["initialization", "--inits", "normal:0:-1"], ["normal:"]),
+        (["initialization", "--architectures", "regulr"], ["did you mean `regular`"]),
+        (["initialization", "--seeds", 0], ["at least 1"]),
         (["demo", "train", "--network", "digits-vt"], ["did you mean `digits-vit`"]),
     ],
 )

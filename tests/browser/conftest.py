@@ -81,7 +81,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         result(workflow.score(space, study, metric).events(store))
     for bits in ("w8a8", "w4a8", "w2a8"):
         allocation = uniform_allocation(table, Candidate.parse(bits))
-        result(workflow.quantize(space, study, allocation).events(store))
+        result(workflow.quantize(space, study, workflow.Recipe(allocation)).events(store))
     for name, n in LONG.items():
         result(workflow.opening(space, long_study(folder, name, n)))
     return store.root

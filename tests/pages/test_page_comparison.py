@@ -44,7 +44,7 @@ def measured(study: Study, text: str, name: str) -> None:
     table = catalog.layer_table(resources.store(), study)
     assert table is not None
     allocation = uniform_allocation(table, Candidate.parse(text))
-    step = workflow.quantize(resources.workspace(), study, allocation, name=name)
+    step = workflow.quantize(resources.workspace(), study, workflow.Recipe(allocation), name=name)
     result(step.events(resources.store()))
 
 

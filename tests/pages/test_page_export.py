@@ -53,7 +53,9 @@ def test_a_saved_configuration_is_written_with_what_it_measured(demo_study: Stud
     table = catalog.layer_table(resources.store(), demo_study)
     assert table is not None
     allocation = uniform_allocation(table, Candidate.parse("w4a8"))
-    step = workflow.quantize(resources.workspace(), demo_study, allocation, name="mine")
+    step = workflow.quantize(
+        resources.workspace(), demo_study, workflow.Recipe(allocation), name="mine"
+    )
     result(step.events(resources.store()))
     at = export()
     at.radio(key="export-source").set_value(SAVED).run()

@@ -50,7 +50,8 @@ def inspected(demo_study: Study, scores: ScoreTable) -> None:
     from analysis.catalog import study_id
 
     space.store.put_part(study_id(demo_study), session_draft, allocation)
-    result(workflow.inspect(space, demo_study, allocation, file="uniform:w3a8").events(space.store))
+    recipe = workflow.Recipe(allocation, file="uniform:w3a8")
+    result(workflow.inspect(space, demo_study, recipe).events(space.store))
 
 
 def test_without_a_study_the_page_says_where_to_open_one(cache_dir: Path) -> None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import floor, frexp, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +17,10 @@ from analysis.records import FloatArray
 Piece: TypeAlias = tuple[slice, slice, slice]
 
 BINS = 512
+# No width is below 2^-120, so that its inverse is a float32, nor holds a value 2^22 of them.
+NARROWEST, _FINEST = -120, 22
+# Half the range holds less than 2^8 widths, or the bins would not do.
+_FINEST_OF_RANGE = 8
 # Large enough that calling torch costs little, small enough for the last cache.
 _SIZE, _MOST_CHANNELS = 1 << 19, 512
 # Up to so many channels, indices of their bins fit into int16.
@@ -44,6 +48,11 @@ def reduced(reduce: Callable[..., Tensor], parts: Tensor) -> Tensor:
     if len(parts) > 1 and parts.shape[-1] < _SHORT_ROW:
         return reduce(reduce(parts, 0), -1)
     return reduce(reduce(parts, -1), 0)
+
+
+def as_array(values: Tensor) -> FloatArray:
+    """Return a tensor's values in float64."""
+    return np.asarray(values.double().cpu().numpy())
 
 
 def pieces(shape: Sequence[int]) -> Iterator[Piece]:
@@ -109,6 +118,18 @@ class Window:
         return self.first * self.width <= low and high < (self.first + BINS) * self.width
 
 
+def smallest_exponent(low: float, high: float) -> int:
+    """Return the exponent of the smallest width with which all values lie in the bins."""
+    largest, half = max(-low, high), high / 2 - low / 2
+    exponent = NARROWEST
+    for size, finer in ((largest, _FINEST), (half, _FINEST_OF_RANGE)):
+        if size > 0:
+            exponent = max(exponent, frexp(size)[1] - finer)
+    while floor(high / 2.0**exponent) - floor(low / 2.0**exponent) >= BINS:
+        exponent += 1
+    return exponent
+
+
 def window(first: int, width: float, centre: FloatArray, like: Tensor) -> Window:
     """Return the window whose shifts are the centres (C,), rounded to the tensor's precision."""
     shift = torch.from_numpy(centre / width).to(like)[:, None]
@@ -134,7 +155,7 @@ class Measured:
 
 def measured(part: Tensor, bins: Window, channels: slice) -> Measured:
     """Look at a piece (before, C, after) that holds some of a tensor's channels."""
-    low, high = (reduced(find, part).double().cpu().numpy() for find in (torch.amin, torch.amax))
+    low, high = (as_array(reduced(find, part)) for find in (torch.amin, torch.amax))
     least, most = low.min(), high.max()
     if not bins.holds(least, most):
         return Measured(low, high)
@@ -155,6 +176,6 @@ def measured(part: Tensor, bins: Window, channels: slice) -> Measured:
         low,
         high,
         counts.view(-1, BINS).cpu().numpy(),
-        torch.stack(powers).double().cpu().numpy(),
+        as_array(torch.stack(powers)),
         zeros,
     )

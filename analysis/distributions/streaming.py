@@ -5,7 +5,7 @@ outside, the width doubles until everything fits, and bins merge two by two with
 being split, so that no pass for the range is needed beforehand: the bins only depend on the
 smallest and the largest value, not on the order in which values came. Finer bins would not fit,
 thus more than half of :data:`BINS` lie between the extremes, unless they would be narrower than
-2^-22 of the largest magnitude (two steps of float32) or than 2^-120. Scaling by a power of two and
+2^-21 of the largest magnitude (four steps of float32) or than 2^-120. Scaling by a power of two and
 rounding down are exact in floating point, so every value is in the bin that it belongs to; only
 negative values that underflow when divided by the width are counted with zero.
 """
@@ -22,13 +22,16 @@ from torch import Tensor
 
 from analysis.distributions.pieces import (
     BINS,
+    NARROWEST,
     Measured,
     Piece,
     Window,
+    as_array,
     by_channel,
     measured,
     pieces,
     reduced,
+    smallest_exponent,
     window,
 )
 from analysis.errors import QuantizationError
@@ -37,9 +40,6 @@ from analysis.records import FloatArray
 from analysis.records.distributions import Distribution
 
 Counts: TypeAlias = NDArray[np.integer[Any]]
-_FINEST, _NARROWEST = 22, -120
-# Half the range holds less than 2^8 widths, or the bins would not do.
-_FINEST_OF_RANGE = 8
 _CONSTANT_FINENESS = 7
 # One in so many values along either axis shows where the first ones lie.
 _SAMPLED = 16
@@ -51,9 +51,9 @@ class Accumulator:
 
     Sums of powers are taken about the mean of what came before, of a sample of the first values,
     in the precision of the tensor over a piece and in float64 across pieces; quantiles come from a
-    table of bins per channel.
-    ``reason`` says why a tensor cannot be described: what came first decides, later values are
-    ignored. Where it is still empty at the end, :meth:`finish` gives the distribution.
+    table of bins per channel. ``reason`` says why a tensor cannot be described: what came first
+    decides, later values are ignored. Where it is still empty at the end, :meth:`finish` gives the
+    distribution.
 
     Args:
         title: What to call the tensor.
@@ -65,14 +65,14 @@ class Accumulator:
         self._workers = workers
         self._count = self._zeros = 0
         # The width is 2^exponent, the first bin begins at so many widths.
-        self._exponent, self._first = _NARROWEST, 0
+        self._exponent, self._first = NARROWEST, 0
 
     def _begin(self, parts: Tensor) -> None:
         """Guess from a sample of the first values where the others lie."""
         before, channels, after = parts.shape
         sample = parts[: 1 + before // _SAMPLED, :, : 1 + after // _SAMPLED]
         find = (torch.amin, torch.amax, torch.mean)
-        self._low, self._high, self._centre = (_array(reduced(each, sample)) for each in find)
+        self._low, self._high, self._centre = (as_array(reduced(each, sample)) for each in find)
         self._table: Counts = np.zeros((channels, BINS), np.int32)
         # Sums of (value - centre)^p for p = 0 to 4, (5, C).
         self._sums = np.zeros((5, channels))
@@ -166,8 +166,8 @@ class Accumulator:
                 if not self._finite:
                     return
                 self._widen()
-        # What was subtracted is exact in the tensor's own precision only.
-        centre = _array(bins.shift[:, 0]) * width
+        # What was subtracted is the centre in the tensor's own precision, the same for every width.
+        centre = as_array(bins.shift[:, 0]) * width
         total = self._sums[0] + sums[0]
         mean = (self._sums[0] * self._centre + self._sums[1] + sums[0] * centre + sums[1]) / total
         self._sums = _moved(self._sums, self._centre - mean) + _moved(sums, centre - mean)
@@ -187,7 +187,7 @@ class Accumulator:
     def _widen(self) -> None:
         """Make the bins hold everything between the extremes."""
         low, high = float(self._low.min()), float(self._high.max())
-        exponent = max(self._exponent, _smallest_exponent(low, high))
+        exponent = max(self._exponent, smallest_exponent(low, high))
         doublings = exponent - self._exponent
         least, most = floor(low / 2.0**exponent), floor(high / 2.0**exponent)
         fits = self._first <= least and most < self._first + BINS
@@ -252,26 +252,10 @@ def binned(distribution: Distribution, most: int) -> tuple[FloatArray, FloatArra
     return edges, np.asarray(counts, np.float64)
 
 
-def _array(values: Tensor) -> FloatArray:
-    return np.asarray(values.double().cpu().numpy())
-
-
 def _kind(dtype: torch.dtype) -> str:
     if dtype == torch.bool:
         return "truth values"
     return "complex numbers" if dtype.is_complex else "whole numbers"
-
-
-def _smallest_exponent(low: float, high: float) -> int:
-    """Return the exponent of the smallest width with which all values lie in the bins."""
-    largest, half = max(-low, high), high / 2 - low / 2
-    exponent = _NARROWEST
-    for size, finer in ((largest, _FINEST), (half, _FINEST_OF_RANGE)):
-        if size > 0:
-            exponent = max(exponent, frexp(size)[1] - finer)
-    while floor(high / 2.0**exponent) - floor(low / 2.0**exponent) >= BINS:
-        exponent += 1
-    return exponent
 
 
 def _moved(sums: FloatArray, by: FloatArray) -> FloatArray:

@@ -149,6 +149,9 @@ def test_moments_survive_an_offset_and_an_unusual_first_chunk():
     check(described(offset.split(90_000)), rows(offset, None))
     late = torch.cat([torch.full((5000,), -40.0), noise])
     check(described([late[:5000], *late[5000:].split(50_000)]), rows(late, None))
+    # The sample that the first sums are taken about is all zero.
+    start = torch.cat([torch.zeros(1, 2, 500), 1000 + noise[:63_000].view(63, 2, 500)])
+    check(described([start], 1), rows(start, 1))
     small = noise * 1e-20
     check(described([small]), rows(small, None))
 

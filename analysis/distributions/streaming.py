@@ -37,7 +37,7 @@ from analysis.distributions.pieces import (
 from analysis.errors import QuantizationError
 from analysis.quant.configure import one_thread
 from analysis.records import FloatArray
-from analysis.records.distributions import Distribution
+from analysis.records.distributions import STATISTICS, Distribution
 
 Counts: TypeAlias = NDArray[np.integer[Any]]
 _CONSTANT_FINENESS = 7
@@ -122,6 +122,9 @@ class Accumulator:
         start, counts = least * width, self._table.sum(0, dtype=np.int64)
         counts = counts[least - self._first : most - self._first + 1]
         whole, channels = self._statistics()
+        for quantile, share in (("q01", 0.01), ("q99", 0.99)):
+            if low >= 0 and self._zeros >= share * self._count:
+                whole[STATISTICS.index(quantile)] = 0.0  # exactly: zeros are counted by themselves
         if low == high:
             # The narrowest bin would not be seen.
             width = 2.0 ** (frexp(low)[1] - _CONSTANT_FINENESS) if low else 1.0

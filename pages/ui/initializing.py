@@ -42,7 +42,12 @@ def lab() -> None:
         work.start(
             step.key,
             "Train the networks" if not done else f"Train the other {total - done}",
-            f"{total - done} runs, about {max(1, round((total - done) * _SECONDS))} s on two cores",
+            f"{total - done} runs, "
+            + (
+                f"about {max(1, round((total - done) * _SECONDS))} s on two cores"
+                if owner.study is None
+                else "a minute or more each"
+            ),
             title=step.title,
             name=step.name,
             command=step.command,

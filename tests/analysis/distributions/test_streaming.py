@@ -265,3 +265,16 @@ def test_merged_bars_hold_the_same_values(most):
 def test_one_bar_for_all_is_refused():
     with pytest.raises(ValueError, match="at least 2, got 1"):
         binned(described([torch.randn(5)]), 1)
+
+
+def test_quantiles_among_the_zeros_of_a_relu_are_zero():
+    x = torch.randn(4, 3, 50, generator=torch.Generator().manual_seed(0)).relu()
+    found = weight_distribution(x, 1, "relu")
+    assert found.value("q01") == 0
+    assert found.value("q99") > 0
+    assert (
+        weight_distribution(x * 0 + (torch.arange(600).reshape(x.shape) > 596), 1, "rare").value(
+            "q99"
+        )
+        == 0
+    )

@@ -6,7 +6,7 @@ Closing the generator cancels the step.
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -49,6 +49,19 @@ Event: TypeAlias = Report | Finished[T]
 Events: TypeAlias = Iterator[Report | Finished[T]]
 # Inside a step: yields reports, returns the value.
 Work: TypeAlias = Generator[Report, None, T]
+
+
+def noted(work: Work[T]) -> Work[tuple[T, tuple[str, ...]]]:
+    """Pass the reports of a piece of work on, and return its value with what its notes said."""
+    notes: list[str] = []
+    while True:
+        try:
+            report = next(work)
+        except StopIteration as end:
+            return cast(T, end.value), tuple(dict.fromkeys(notes))
+        if isinstance(report, Note):
+            notes.append(report.text)
+        yield report
 
 
 def result(events: Events[T]) -> T:

@@ -23,14 +23,17 @@ _KEPT = 2
 class LoadedStudy:
     """A study with its network and data.
 
-    ``recalibrated`` keeps the networks after recalibrations, by their names in order.
+    ``recalibrated`` keeps the networks after recalibrations, by their names in order, with what
+    was noted on the way.
     """
 
     study: Study
     network: Network
     calibration: Dataset
     evaluation: Dataset
-    recalibrated: dict[tuple[str, ...], Network] = field(default_factory=dict, compare=False)
+    recalibrated: dict[tuple[str, ...], tuple[Network, tuple[str, ...]]] = field(
+        default_factory=dict, compare=False
+    )
 
     def inputs(self, data: Dataset, samples: range) -> Tensor:
         """Return the preprocessed samples with the given numbers, (B, ...)."""

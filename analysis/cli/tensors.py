@@ -74,6 +74,7 @@ def distributions(call: Call) -> None:
         ],
         "findings": [plain(f) for f in remarks],
         "ranges": [plain(e) | {"best": e.share[e.best]} for e in explored] or None,
+        "notes": found.notes,
         "seconds": found.seconds,
         "cached": cached,
     }

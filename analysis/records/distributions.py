@@ -108,6 +108,7 @@ class Distributions(Record):
     calibration: str
     network: str = "float"
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
     schema: int = 1
 
     def place(self, layer: str, role: str) -> Place:

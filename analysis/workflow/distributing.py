@@ -1,13 +1,14 @@
 """From a study to what its tensors hold, and what a range of one of them costs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from analysis.commands import command_line
 from analysis.distributions.collect import collect_distributions
 from analysis.distributions.explorer import explore
 from analysis.errors import QuantizationError
-from analysis.events import Progress, Work
+from analysis.events import Progress, Work, noted
 from analysis.models.network import NOTHING
 from analysis.quant.statistics import weight_samples
 from analysis.records import Distributions, RangeExploration, Study
@@ -46,22 +47,21 @@ def distributions(
         del parts
         plan, title = NOTHING, f"float after {named}" if named else "float"
         if recipe is None:
-            network = yield from recalibrated(workspace, study, recalibrations)
+            network, notes = yield from noted(recalibrated(workspace, study, recalibrations))
         else:
-            made = yield from quantized(workspace, study, recipe)
+            made, notes = yield from noted(quantized(workspace, study, recipe))
             network, plan, title = made.network, made.plan, "quantized"
         inputs, n = calibration_inputs(workspace.live(study)), study.calibration.n
         starts = range(0, n, BATCH)
-        return (
-            yield from collect_distributions(
-                network,
-                lambda: (inputs(range(s, min(s + BATCH, n))) for s in starts),
-                len(starts),
-                plan=plan,
-                calibration=study.calibration.digest,
-                title=title,
-            )
+        found = yield from collect_distributions(
+            network,
+            lambda: (inputs(range(s, min(s + BATCH, n))) for s in starts),
+            len(starts),
+            plan=plan,
+            calibration=study.calibration.digest,
+            title=title,
         )
+        return replace(found, notes=notes)
 
     flags = {"recalibrate": named.replace(" ", "")} if recipe is None else recipe.flags
     return Step(

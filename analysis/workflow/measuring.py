@@ -8,7 +8,7 @@ from analysis.allocation.problem import allocation_costs
 from analysis.catalog import FLOAT, configurations_kind, study_id, study_key_inputs
 from analysis.commands import command_line
 from analysis.evaluation.accuracy import evaluation, logits
-from analysis.events import Note, Work
+from analysis.events import Note, Work, noted
 from analysis.models.network import Network
 from analysis.models.replay import Plan
 from analysis.options import as_dict
@@ -79,7 +79,7 @@ def quantize(
         loaded = workspace.live(study)
         check_allocation(loaded.network, allocation)
         reference = yield from float_outputs(workspace, study).need(workspace.store)
-        made = yield from quantized(workspace, study, recipe)
+        made, notes = yield from noted(quantized(workspace, study, recipe))
         yield from _widest_clipping(made.quantization.ranges)
         measured = yield from measure(loaded, made.network, made.plan, reference)
         return Configuration(
@@ -94,6 +94,7 @@ def quantize(
             ranges=made.quantization.ranges,
             measured=measured,
             seconds=perf_counter() - begin,
+            notes=notes,
         )
 
     return Step(

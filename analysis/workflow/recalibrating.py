@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.events import Work
+from analysis.events import Note, Work, noted
 from analysis.models.network import Network
 from analysis.recalibration import RECALIBRATIONS, RecalibrationTask
 from analysis.records import Study
@@ -39,6 +39,10 @@ def recalibrated(workspace: Workspace, study: Study, names: Sequence[str]) -> Wo
         if done not in loaded.recalibrated:
             task = RecalibrationTask(network, calibration_inputs(loaded), study.calibration.n)
             method = RECALIBRATIONS[name]
-            loaded.recalibrated[done] = yield from method.function(task, method.options())
-        network = loaded.recalibrated[done]
+            made = yield from noted(method.function(task, method.options()))
+            loaded.recalibrated[done] = made
+        else:
+            for text in loaded.recalibrated[done][1]:
+                yield Note(text)
+        network, _ = loaded.recalibrated[done]
     return network

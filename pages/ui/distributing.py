@@ -151,6 +151,10 @@ def obtain(page: Page, view: View) -> tuple[Distributions | None, Distributions 
     if found is None or view.other is None:
         return found, None
     other = work.obtain(view.other, f"Describe {view.beside.lower()}", estimate, primary=False)
+    if other is not None and other.notes:
+        with st.expander(f"What was noted on the way: {len(other.notes)}", icon=":material/info:"):
+            for note in other.notes:
+                st.markdown(f"- {note}")
     return found, other
 
 

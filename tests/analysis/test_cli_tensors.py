@@ -75,6 +75,7 @@ def test_a_recalibration_changes_distributions_and_what_is_measured(lab):
         for more in ((), ("--recalibrate", "equalization"))
     )
     assert equalized["network"] == "float after equalization"
+    assert any("`7`" in note or "pairs" in note for note in equalized["notes"])
     assert equalized["layers"][0]["weight"]["high"] != plain["layers"][0]["weight"]["high"]
     words = ("quantize", "--allocation", "uniform:w4a8", "--per-tensor")
     before = lab.json(*words)

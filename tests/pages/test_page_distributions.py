@@ -96,6 +96,7 @@ def test_a_quantized_network_and_a_recalibrated_one_are_laid_over(
     assert not at.exception
     assert "as a line" in titles(at)[1]
     assert any("--recalibrate equalization" in code.value for code in at.code)
+    assert any("noted on the way" in e.label for e in at.expander)
     at.button_group(key="recalibrated-bits").set_value("w4a4").run()
     next(b for b in at.button if b.label == "Measure both").click().run()
     job = resources.jobs().jobs()[0]

@@ -59,8 +59,8 @@ def _words(found: InitStudy) -> None:
 
 
 def _accuracy(found: InitStudy) -> None:
-    left, right = st.columns(2)
-    with left:
+    bits = found.runs[0].bits
+    with st.container(horizontal=True):
         recipe = st.segmented_control(
             "Quantized with",
             RECIPES,
@@ -70,8 +70,6 @@ def _accuracy(found: InitStudy) -> None:
             key="lab-recipe",
             persist_state="session",
         )
-    bits = found.runs[0].bits
-    with right:
         width = st.segmented_control(
             "Bits of weights and activations",
             bits,

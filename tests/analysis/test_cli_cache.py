@@ -1,17 +1,8 @@
 """The store as the command line sees it: listed, checked, cleared, damaged, left alone."""
 
 import pytest
-import torch
 
 from tests.analysis.cli_studies import make_lab, say
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import sys
 from dataclasses import dataclass, replace
 
 import pytest
-import torch
 
 from analysis import workflow
 from analysis.allocation.milp import MilpOptions
@@ -26,14 +25,6 @@ from analysis.study import demo_spec
 from analysis.workspace import Workspace
 from cache.store import Store
 from tests.analysis.cli_studies import MODEL, images, make_lab, say
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

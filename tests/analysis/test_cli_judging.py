@@ -13,14 +13,6 @@ from analysis.sensitivity.task import batch_limit
 from tests.analysis.cli_studies import make_lab
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def lab(tmp_path):
     return make_lab(tmp_path)

@@ -19,14 +19,6 @@ from tests.analysis.cli_studies import MODEL, Lab, build, images, make_lab, say
 NOT_BUILT = ("pareto", "curve", "factorize")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     return make_lab(tmp_path_factory.mktemp("lab"))

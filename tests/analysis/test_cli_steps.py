@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from analysis.export import EXPORTERS, Check, Exported
 from analysis.ptq import PTQ_METHODS
@@ -18,14 +17,6 @@ from analysis.sensitivity import METRICS
 from tests.analysis.cli_studies import Lab, make_lab, say
 
 LAYERS = ["0", "3", "7"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

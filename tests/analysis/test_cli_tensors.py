@@ -2,18 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
 from analysis.records.distributions import ROLES, STATISTICS
 from tests.analysis.cli_studies import build, make_lab, say
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

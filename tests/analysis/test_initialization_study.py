@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from analysis import workflow
 from analysis.errors import DataError, OptionError, UnknownNameError
@@ -18,14 +17,6 @@ from cache.store import Store
 from tests.analysis.cli_studies import make_lab
 
 INITIALIZERS = ("he_normal", "normal:0:0.4")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -13,14 +13,6 @@ from analysis.records import Allocation, Candidate, QuantSettings
 from tests.reference.work import finish
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def images(n: int, channels: int = 1, side: int = 16) -> torch.Tensor:
     return torch.randn(n, channels, side, side, generator=torch.Generator().manual_seed(0))
 

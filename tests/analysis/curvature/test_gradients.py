@@ -17,14 +17,6 @@ from tests.reference import curvature as oracle
 from tests.reference.sensitivity import folded_copy
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def calls_of(network):
     return [call for layer in network.table.layers for call in layer.calls]
 

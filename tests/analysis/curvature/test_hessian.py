@@ -14,15 +14,6 @@ from analysis.models.replay import Plan
 from tests.analysis.models.toys import TOYS, batch
 from tests.reference import curvature as oracle
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 MODELS = {
     "relu": (lambda: oracle.mlp(5, 4, 4, 3), ("0.weight", "2.weight", "4.weight")),
     "tanh": (lambda: oracle.mlp(5, 4, 3, activation=nn.Tanh), ("0.weight", "2.weight")),

@@ -7,14 +7,6 @@ from analysis.errors import UnknownNameError
 from tests.reference import similarity as oracle
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def normal(n: int, *widths: int, seed: int = 0) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(n, d, generator=generator) + 0.5 for d in widths]

@@ -26,14 +26,6 @@ from tests.reference.distributions import check, layer_tensors, rows
 from tests.reference.work import finish
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def collect(network, x, size=100, plan=NOTHING, **more):
     batches = x.split(size)
     return finish(collect_distributions(network, lambda: batches, len(batches), plan=plan, **more))

@@ -15,14 +15,6 @@ from analysis.registry import Registry
 from tests.reference import grids as oracle
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def levels(bits: int, symmetric: bool = True) -> Levels:
     return Levels(*FORMATS[f"int{bits}"].grid(signed=symmetric), symmetric=symmetric)
 

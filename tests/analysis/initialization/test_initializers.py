@@ -20,14 +20,6 @@ from analysis.initialization.initializers import (
 OWN = ("normal:0.1:0.3", "uniform:-0.2:0.6")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def drawn(name: str, shape: tuple[int, ...], groups: int = 1, seed: int = 0) -> torch.Tensor:
     found = fans(shape, groups)
     generator = torch.Generator().manual_seed(seed)

@@ -17,14 +17,6 @@ from tests.reference.initialization import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def images(n: int = 8, seed: int = 0) -> torch.Tensor:
     return torch.randn(n, 1, 16, 16, generator=torch.Generator().manual_seed(seed))
 

@@ -14,14 +14,6 @@ from analysis.initialization.networks import (
 from analysis.models.network import build_network
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def made(name: str, seed: int = 0, **options: int) -> nn.Module:
     model = build_lab_network(name, **options)
     initialize(model, INITIALIZERS["he_normal"], torch.Generator().manual_seed(seed))

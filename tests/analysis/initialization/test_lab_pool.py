@@ -27,14 +27,6 @@ SETTINGS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def started(monkeypatch):
     """The worker processes that a test starts."""

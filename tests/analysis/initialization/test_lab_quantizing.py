@@ -21,15 +21,6 @@ from analysis.records.initialization import APP, PAPER, RECIPES
 from tests.reference.initialization import outputs_of_layers, quantized_twin, small_data
 from tests.reference.work import finish
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 DATA = small_data(evaluation=60)
 
 

@@ -18,15 +18,6 @@ from cache.codec import dumps
 from tests.reference.initialization import small_data
 from tests.reference.work import finish
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 DATA = small_data()
 
 

@@ -13,14 +13,6 @@ from analysis.models.network import build_network
 from analysis.records import LayerTable
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Kinds(nn.Module):
     """One layer of every kind."""
 

@@ -10,14 +10,6 @@ from tests.analysis.models import toys
 from tests.analysis.models.toys import built, conv, toy
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def found(network):
     """By layer, what its post-activation is called or why there is none."""
     result = {}

@@ -28,14 +28,6 @@ from tests.reference.work import finish
 PER_TENSOR = QuantSettings(per_channel=False, activation_range="min_max")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def digits(split: str, n: int) -> Tensor:
     pixels = torch.from_numpy(load_split(split)[0][:n].astype(np.float32)) / 255
     return (pixels - demo.DEMO_MEAN) / demo.DEMO_STD

@@ -20,14 +20,6 @@ from tests.reference.cifar_resnet20 import CifarResNet20
 from tests.reference.work import finish
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Residual(nn.Module):
     """One stem whose output is read by a convolution and by the addition behind it."""
 

@@ -12,14 +12,6 @@ from tests.reference.quantization import fake_quantize, fake_quantize_all
 BITS = [int(name.removeprefix("int")) for name in FORMATS]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 

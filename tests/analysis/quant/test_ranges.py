@@ -53,14 +53,6 @@ def sqnr(name: str, law: str, n: int, bits: int) -> float:
     return oracle.sqnr_db(x.numpy(), quantized(x, low, high, grid).numpy())
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # --- squared error -------------------------------------------------------------------------------
 
 

@@ -9,14 +9,6 @@ from analysis.quant.statistics import BINS, collect_statistics, weight_samples
 from tests.reference.work import finish
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Exact(nn.Module):
     """Small whole numbers throughout, so that no order of summation rounds."""
 

@@ -12,14 +12,6 @@ from tests.reference.work import finish
 FORMS = ("hessian_attention", "hessian_attention_diagonal", "hessian_attention_channel")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def scores(task, metric, **options):
     method = METRICS[metric]
     return finish(method.function(task, method.options(**options)))

@@ -23,15 +23,6 @@ from tests.reference import similarity as features
 from tests.reference.sensitivity import demo_task, local_errors, make_task
 from tests.reference.work import CountedParts, finish
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 CONDUCTS = (layer_conductance, LayerConductanceOptions, {"n_steps": 3}, CONDUCTANCE)
 INFLUENCES = (internal_influence, InternalInfluenceOptions, {"n_steps": 3}, INFLUENCE)
 GRADIENTS = (

@@ -28,14 +28,6 @@ LAYER_INPUT = QuantSettings(scope="layer_input", weight_range="min_max", activat
 LABELS = np.array([0, 2, 1, 1, 2, 0])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Chain(nn.Module):
     """``b`` and ``c`` read one tensor; their sum is read by ``d``."""
 

@@ -13,14 +13,6 @@ from tests.reference.sensitivity import SETTINGS, folded_copy
 from tests.reference.work import finish
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def scores(task, **options):
     return finish(gradient_l1(task, GradientL1Options(**options)))
 

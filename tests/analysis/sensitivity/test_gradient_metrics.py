@@ -16,14 +16,6 @@ PER_SAMPLE = ("fisher_output", "gauss_newton")
 every = pytest.mark.parametrize("metric", [*PER_SAMPLE, "gradient_l1"])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def work(metric, task, **options):
     method = METRICS[metric]
     return method.function(task, method.options(**options))

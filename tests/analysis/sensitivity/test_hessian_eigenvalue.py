@@ -11,14 +11,6 @@ from tests.reference.sensitivity import demo_task, folded_copy
 from tests.reference.work import CountedParts, finish
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def scores(task, **options):
     return finish(hessian_eigenvalue(task, HessianEigenvalueOptions(**options)))
 

@@ -7,14 +7,6 @@ from analysis.sensitivity.isolated import IsolatedPlans
 from tests.reference.sensitivity import SETTINGS, demo_task, isolated_logits, make_task
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def plans_of(task) -> IsolatedPlans:
     return IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)
 

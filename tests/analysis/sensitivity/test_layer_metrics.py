@@ -15,14 +15,6 @@ from tests.reference.work import finish
 LAYER_INPUT = QuantSettings(scope="layer_input", weight_range="min_max", activation_range="min_max")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def scores(task, metric, **options):
     method = METRICS[metric]
     return finish(method.function(task, method.options(**options)))

@@ -13,14 +13,6 @@ from tests.reference.work import finish
 MSE = QuantSettings(weight_range="mse", activation_range="mse")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def scores(task, **options):
     return finish(limpq_proxy(task, LIMPQProxyOptions(**options)))
 

@@ -19,14 +19,6 @@ NAMES = ("output_kl", "output_sqnr", "loss_increase", "accuracy_drop")
 LABELS = np.array([3, 1, 4, 1, 5, 9])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def scores(task, metric, **options):
     method = METRICS[metric]
     return finish(method.function(task, method.options(**options)))

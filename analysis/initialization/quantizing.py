@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from analysis.initialization.measuring import one_thread
 from analysis.models.network import Network
-from analysis.models.replay import Plan, Prefix
+from analysis.models.prefix import Prefix
+from analysis.models.replay import Plan
 from analysis.options import build
 from analysis.quant.configure import Quantization, plan_of
 from analysis.quant.formats import get_format

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from analysis.errors import DataflowError
 from analysis.models.calls import Slot
 from analysis.models.dataflow import Trace
-from analysis.models.replay import Plan, Prefix, run
+from analysis.models.prefix import Prefix
+from analysis.models.replay import Plan, run
 from analysis.models.samples import SampleAxis
 
 # Relative to the largest value: a batched product may round a row by what stands beside it.

@@ -11,7 +11,8 @@ from analysis.models.calls import INPUT, Slot
 from analysis.models.dataflow import Trace, observe
 from analysis.models.folding import final_activation, fold_batchnorm
 from analysis.models.independence import check_independent
-from analysis.models.replay import Plan, Prefix, run
+from analysis.models.prefix import Prefix
+from analysis.models.replay import Plan, run
 from analysis.models.samples import SampleAxis, sample_axes
 from analysis.models.table import layer_table
 from analysis.records import Layer, LayerTable

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from analysis.errors import DataflowError
@@ -26,57 +25,10 @@ from analysis.models.calls import (
     with_argument,
 )
 from analysis.models.dataflow import Call, Trace
+from analysis.models.prefix import Prefix, map_tensors
 
 Transform = Callable[[Tensor], Tensor]
 Place = TypeVar("Place", int, Slot)
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """Outputs of the calls of one pass over one batch, to start later passes in the middle.
-
-    ``outputs`` holds what some call reads; ``results`` the form of every call's result, so that a
-    tensor nobody reads is stood in for by one of its shape that takes no memory.
-    """
-
-    outputs: dict[Slot, Tensor] = field(default_factory=dict)
-    results: list[Any] = field(default_factory=list)
-
-    def keep(self, trace: Trace, index: int, result: Any, mutated: frozenset[Slot]) -> None:
-        """Keep one call's result; ``mutated`` slots are copied."""
-        for position, value in enumerate(tensors_in(result)):
-            slot = (index, position)
-            if slot in trace.readers:
-                # A later in-place call would change what is kept.
-                self.outputs[slot] = value.clone() if slot in mutated else value
-        self.results.append(_map_tensors(_stand_in, result))
-
-    def give(
-        self,
-        trace: Trace,
-        index: int,
-        needed: frozenset[Slot],
-        mutated: frozenset[Slot],
-        arguments: list[Tensor],
-    ) -> Any:
-        """Return what the call returned, as far as ``needed`` slots read it."""
-
-        def value(position: int, stand_in: Tensor) -> Tensor:
-            slot = (index, position)
-            if slot not in needed:
-                return stand_in.view_as(stand_in)
-            kept = self.outputs[slot]
-            return kept.clone() if slot in mutated else kept
-
-        if isinstance(self.results[index], Tensor) and not trace.calls[index].in_place:
-            return value(0, self.results[index])
-        positions = iter(range(len(tensors_in(self.results[index]))))
-        result = _map_tensors(lambda t: value(next(positions), t), self.results[index])
-        if trace.calls[index].in_place:
-            # Code that ignores the returned tensor goes on with the argument.
-            arguments[0].data = result.data
-            return arguments[0]
-        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +247,7 @@ class _Replay(NumberedCalls):
             # Whoever holds the changed tensor by another name must see the new values too.
             return value.copy_(changed) if in_place and changed is not value else changed
 
-        return _map_tensors(transformed, result)
+        return map_tensors(transformed, result)
 
 
 def changed_in_place(trace: Trace, plan: Plan) -> frozenset[Slot]:
@@ -306,15 +258,3 @@ def changed_in_place(trace: Trace, plan: Plan) -> frozenset[Slot]:
         if (index, 0) in mutated and read is not None:
             mutated.add(read)
     return frozenset(mutated)
-
-
-def _map_tensors(function: Transform, result: Any) -> Any:
-    if isinstance(result, Tensor):
-        return function(result)
-    items = [function(item) if isinstance(item, Tensor) else item for item in result]
-    # Named results of torch (max, topk) are built from one sequence, like a tuple.
-    return type(result)(items)
-
-
-def _stand_in(value: Tensor) -> Tensor:
-    return torch.empty((), dtype=value.dtype, device=value.device).expand(value.shape)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from analysis.errors import DataflowError
 from analysis.models.calls import Slot
 from analysis.models.dataflow import Trace, observe
-from analysis.models.replay import Plan, Prefix, run
+from analysis.models.prefix import Prefix
+from analysis.models.replay import Plan, run
 
 
 @dataclass(frozen=True, slots=True)

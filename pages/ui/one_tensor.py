@@ -18,6 +18,9 @@ from pages.ui import charts, resources, shell, work
 from pages.ui.distributing import ROLES, View
 from pages.ui.shell import Page
 
+# Trying ranges per channel takes about two seconds for a million weights.
+_MANY = 300_000
+
 
 def one_layer(
     page: Page, view: View, found: Distributions, other: Distributions | None, layer: str
@@ -31,7 +34,8 @@ def one_layer(
     if beside is not None and other is not None:
         beside = replace(beside, title=other.network)
     st.subheader(f"{ROLES[view.role]} of {layer}", anchor=False)
-    explored = _explored(page, view, found, layer)
+    acting = _acting(found, view, layer)
+    explored = None if acting is None else _explored(page, view, *acting)
     chosen = _chosen(explored, view.estimator)
     _numbers(one, view, chosen)
     log = st.toggle("Logarithmic counts", key="distributions-log", persist_state="session")
@@ -41,35 +45,49 @@ def one_layer(
         ),
         key="histogram",
     )
-    if explored is None:
+    if acting is None:
         st.markdown(
             ":gray[No quantizer acts on this tensor: layers read it only after an addition, a "
             "normalisation or another activation function. There is no range to explore.]"
         )
-    else:
+    if explored is not None:
         charts.draw(clip_curve(explored), key="clip-curve")
     if one.channels.shape[1] > 1:
         charts.draw(channel_ranges(one, bits=view.bits), key="channel-ranges")
 
 
-def _explored(page: Page, view: View, found: Distributions, layer: str) -> RangeExploration | None:
-    """Return every range of what a quantizer acts on, None where none does."""
-    place = found.place(layer, view.role)
-    acting = (layer, view.role) if view.role in (WEIGHT, INPUT) else None
-    for each in found.places if acting is None else ():
-        if each.role == INPUT and each.tensor == place.tensor:
-            acting = (each.layer, INPUT)
-            break
-    if acting is None:
-        return None
+def _acting(found: Distributions, view: View, layer: str) -> tuple[str, str] | None:
+    """Return the layer and role under which a quantizer acts on the tensor, None if none does."""
+    if view.role in (WEIGHT, INPUT):
+        return layer, view.role
+    tensor = found.place(layer, view.role).tensor
+    readers = (p.layer for p in found.places if p.role == INPUT and p.tensor == tensor)
+    reader = next(readers, None)
+    return None if reader is None else (reader, INPUT)
+
+
+def _explored(page: Page, view: View, layer: str, role: str) -> RangeExploration | None:
+    """Return every range of what a quantizer acts on; until it is there, draw what leads to it."""
     step = workflow.ranges(
-        resources.workspace(), page.study, *acting, view.format, per_channel=view.per_channel
+        resources.workspace(), page.study, layer, role, view.format, per_channel=view.per_channel
     )
     stored = step.stored(resources.store())
     if stored is not None:
         return stored
+    if not _quick(page, layer, role):
+        estimate = "every range estimator on this tensor; needs the ranges of the calibration set"
+        return work.obtain(step, "Try every range", estimate, primary=False)
     with st.spinner("Trying ranges …"):
         return work.at_once(step)
+
+
+def _quick(page: Page, layer: str, role: str) -> bool:
+    """Tell whether ranges are tried in a moment: of a weight of usual size, or known statistics."""
+    if role == WEIGHT:
+        sizes = {each.name: each.num_weights for each in page.table.layers}
+        return sizes[layer] <= _MANY
+    step = workflow.statistics(resources.workspace(), page.study)
+    return step.stored(resources.store()) is not None
 
 
 def _chosen(explored: RangeExploration | None, estimator: str) -> GridError | None:

@@ -47,6 +47,7 @@ def test_before_anything_is_described_the_page_says_what_it_takes(demo_study: St
 
 
 def test_every_kind_of_tensor_is_drawn_with_its_grid_where_one_acts(
+    demo_study: Study,
     described: Distributions,
 ) -> None:
     at = page()
@@ -65,7 +66,13 @@ def test_every_kind_of_tensor_is_drawn_with_its_grid_where_one_acts(
     assert any("No quantizer acts" in m.value for m in at.markdown)
     at.button_group(key="distributions-role").set_value("post_activation").run()
     assert not at.exception
-    assert len(titles(at)) == 4  # what the next layer reads is quantized
+    # What the next layer reads is quantized; its ranges wait for those of the calibration set.
+    assert len(titles(at)) == 3
+    assert "Try every range" in [button.label for button in at.button]
+    step = workflow.statistics(resources.workspace(), demo_study)
+    result(step.events(resources.store()))
+    at.run()
+    assert len(titles(at)) == 4
     assert any("is added to another tensor" in m.value for m in at.markdown)
 
 

@@ -248,10 +248,11 @@ def _more_lost(pairs: Pairs, regular: str, separable: str, quantity: Quantity) -
     p = _p_value([quantity.of(second) - quantity.of(first) for first, second in pairs])
     numbers = f"95 % interval {_points(gap.low)} to {_points(gap.high)}, {gap.n} pairs"
     if gap.low <= 0 <= gap.high:
-        verdict = "which is inside the noise"
+        verdict = f"differs by {_points(gap.mean)}, which is inside the noise"
     else:
-        verdict = "more" if gap.mean > 0 else "which is less"
-    words = f"{both}: the {quantity.name} differs by {_points(gap.mean)}, {verdict} ({numbers})."
+        size = _points(abs(gap.mean)).lstrip("+")
+        verdict = f"is {size} {'larger' if gap.mean > 0 else 'smaller'}"
+    words = f"{both}: the {quantity.name} {verdict} ({numbers})."
     return Effect(question, separable, gap.low > 0, words, gap.mean, p, gap.n)
 
 

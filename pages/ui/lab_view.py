@@ -56,6 +56,10 @@ def _words(found: InitStudy) -> None:
         with st.expander(f"{len(rest)} more answers, those inside the noise included"):
             for effect in rest:
                 st.markdown(f"- {effect.text}")
+            st.markdown(
+                ":gray[Every question is tested by itself: of twenty about nothing, one would seem "
+                "answered.]"
+            )
 
 
 def _accuracy(found: InitStudy) -> None:

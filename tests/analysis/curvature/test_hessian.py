@@ -154,36 +154,21 @@ def test_fused_attention_is_differentiated_twice():
 
 
 def test_an_operation_without_a_second_derivative_is_refused_by_its_name():
-    class Once(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 2
+    class Prototypes(nn.Module):
+        """City-block distances to prototypes, which torch differentiates once."""
 
-        @staticmethod
-        def backward(ctx, g):
-            return Missing.apply(g)
-
-    class Missing(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, g):
-            return g * 2
-
-        @staticmethod
-        def backward(ctx, g):
-            raise NotImplementedError("derivative for once is not implemented")
-
-    class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 2)
+            self.a, self.b = nn.Linear(3, 3), nn.Linear(4, 2)
+            self.prototypes = nn.Parameter(torch.randn(4, 3))
 
         def forward(self, x):
-            return self.b(Once.apply(self.a(x)))
+            return self.b(torch.cdist(self.a(x), self.prototypes, p=1))
 
     x = torch.randn(4, 3)
-    network = build_network(Model().eval(), x)
+    network = build_network(Prototypes().eval(), x)
     graph = gradient_graph(network, network.table.layers, x, torch.tensor([0, 1, 0, 1]))
-    with pytest.raises(DataflowError, match=r"second derivative.*once.*fisher_output"):
+    with pytest.raises(DataflowError, match=r"second derivative.*cdist.*fisher_output"):
         graph.product([0], [torch.ones(3, 3)], keep=False)
 
 

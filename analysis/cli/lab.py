@@ -8,7 +8,7 @@ from analysis.cli.parser import Call
 from analysis.cli.session import opened, usage
 from analysis.initialization.effects import effects
 from analysis.initialization.settings import DEFAULT_ARCHITECTURES, DEFAULT_INITIALIZERS
-from analysis.initialization.summary import Estimate, Row, summarise
+from analysis.initialization.summary import Row, from_start_to_end, in_percent, summarise
 from analysis.records import InitRun
 from analysis.records.initialization import FOLLOWED, KEPT, RECIPES
 from analysis.workflow.initializing import OF_STUDY
@@ -96,10 +96,10 @@ def _table(rows: tuple[Row, ...]) -> str:
             f"{row.runs}"
             + (f", {row.diverged} diverged" if row.diverged else "")
             + (f", {row.failed} failed" if row.failed else ""),
-            _points(row.accuracy),
-            *(_points(each) for each in row.drop[0]),
-            _moved(row.weight_range, ".3g"),
-            _moved(row.acp, ".2f"),
+            in_percent(row.accuracy),
+            *(in_percent(each) for each in row.drop[0]),
+            from_start_to_end(row.weight_range, ".3g"),
+            from_start_to_end(row.acp, ".2f"),
         )
         for row in rows
     ]
@@ -108,15 +108,3 @@ def _table(rows: tuple[Row, ...]) -> str:
         f"{table(head, lines, sides)}\nLost: points of accuracy at per-tensor min-max, mean over "
         "the seeds with half its 95 % interval; ranges and channel precision at the start and end."
     )
-
-
-def _moved(found: tuple[Estimate, Estimate], digits: str) -> str:
-    start, end = found
-    return f"{start.mean:{digits}} -> {end.mean:{digits}}" if start.n else "-"
-
-
-def _points(found: Estimate) -> str:
-    if not found.n:
-        return "-"
-    half = f" +- {100 * (found.high - found.mean):.2f}" if found.n > 1 else ""
-    return f"{100 * found.mean:.2f}{half}"

@@ -31,6 +31,20 @@ class Estimate:
     n: int
 
 
+def in_percent(found: Estimate) -> str:
+    """Write a share in % with half the width of its interval, a dash without runs."""
+    if not found.n:
+        return "–"
+    half = f" ± {100 * (found.high - found.mean):.2f}" if found.n > 1 else ""
+    return f"{100 * found.mean:.2f}{half}"
+
+
+def from_start_to_end(found: tuple[Estimate, Estimate], digits: str) -> str:
+    """Write what was at the start and at the end of training, a dash without runs."""
+    start, end = found
+    return f"{start.mean:{digits}} → {end.mean:{digits}}" if start.n else "–"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One initializer on one architecture.

@@ -41,6 +41,27 @@ def layer_axis(
     }
 
 
+def layer_rows(names: Sequence[str], height: float) -> dict[str, object]:
+    """Return a vertical axis of categories, the first layer on top.
+
+    Args:
+        names: Full layer names, (L,).
+        height: Of the plot in pixels; labels that do not fit are left out evenly.
+    """
+    positions, texts = ticks(layer_labels(names), int(height) // 15)
+    return {
+        "type": "category",
+        "tickvals": [names[position] for position in positions],
+        "ticktext": texts,
+        "tickfont": {"size": 12},
+        "range": [len(names) - 0.5, -0.5],
+        "showgrid": False,
+        "ticks": "",
+        "ticklabelstandoff": 5,
+        "title": {"text": "layer", "standoff": 10, "font": {"size": 13}},
+    }
+
+
 def mark_selected(figure: go.Figure, names: Sequence[str], selected: str | None) -> None:
     """Lay a faint band in the accent colour behind the selected layer."""
     if selected is not None and selected in names:

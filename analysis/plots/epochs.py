@@ -5,7 +5,13 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.plots import theme
-from analysis.plots.axes import layer_axis, mark_selected, outline_category, outlines
+from analysis.plots.axes import (
+    layer_axis,
+    layer_rows,
+    mark_selected,
+    outline_category,
+    outlines,
+)
 from analysis.plots.boxes import (
     HOVER,
     READING,
@@ -85,7 +91,6 @@ def epoch_heatmap(
         )
     )
     height = int(np.clip(CELL * len(names), LOWEST_HEIGHT, HIGHEST_HEIGHT))
-    rows, labels = ticks(layer_labels(names), height // 15)
     epochs, texts = ticks([f"{epoch}" for epoch in range(values.shape[1])], 16)
     figure.update_layout(
         xaxis={
@@ -98,17 +103,7 @@ def epoch_heatmap(
             "zeroline": False,
             "ticks": "",
         },
-        yaxis={
-            "type": "category",
-            "tickvals": [names[place] for place in rows],
-            "ticktext": labels,
-            "tickfont": {"size": 12},
-            "range": [len(names) - 0.5, -0.5],
-            "showgrid": False,
-            "ticks": "",
-            "ticklabelstandoff": 5,
-            "title": {"text": "layer", "standoff": 10, "font": {"size": 13}},
-        },
+        yaxis=layer_rows(names, height),
     )
     if selected is not None and selected in names:
         outline_category(figure, "y", selected)

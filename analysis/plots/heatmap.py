@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError
 from analysis.plots import theme
-from analysis.plots.axes import outline_category
+from analysis.plots.axes import layer_rows, outline_category
 from analysis.plots.colours import HIGHEST, NO_VALUE, SCALE, Coding
-from analysis.plots.labels import count, layer_labels, number, plain, ticks
+from analysis.plots.labels import count, number, plain, ticks
 from analysis.records import FloatArray, IntArray, ScoreTable
 
 SAMPLE_TICKS = 24
@@ -68,7 +68,6 @@ def attention_heatmap(
         )
     )
     height = int(np.clip(ROW * len(names), LOWEST_HEIGHT, HIGHEST_HEIGHT))
-    positions, texts = ticks(layer_labels(names), height // 15)
     sample_positions, sample_texts = ticks([f"{sample}" for sample in samples], SAMPLE_TICKS)
     figure.update_layout(
         xaxis={
@@ -87,17 +86,7 @@ def attention_heatmap(
             "ticks": "",
             "ticklabelstandoff": 5,
         },
-        yaxis={
-            "type": "category",
-            "tickvals": [names[position] for position in positions],
-            "ticktext": texts,
-            "tickfont": {"size": 12},
-            "range": [len(names) - 0.5, -0.5],
-            "showgrid": False,
-            "ticks": "",
-            "ticklabelstandoff": 5,
-            "title": {"text": "layer", "standoff": 10, "font": {"size": 13}},
-        },
+        yaxis=layer_rows(names, height),
     )
     if layer is not None and layer in names:
         outline_category(figure, "y", layer)

@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis.initialization.effects import findings
 from analysis.initialization.networks import ARCHITECTURES
-from analysis.initialization.summary import Estimate, Row, summarise
+from analysis.initialization.summary import Row, from_start_to_end, in_percent, summarise
 from analysis.plots.epochs import epoch_animation, epoch_heatmap
 from analysis.plots.lab_bars import drop_bars
 from analysis.plots.lab_precision import acp_by_initializer
@@ -105,28 +105,14 @@ def _row(row: Row, recipe: int) -> dict[str, object]:
         "Initializer": row.initializer,
         "Architecture": ARCHITECTURES[row.architecture].title,
         "Runs": ", ".join([f"{row.runs}", *lost]),
-        "Float (%)": _points(row.accuracy),
+        "Float (%)": in_percent(row.accuracy),
         **{
-            f"Lost at {bits} bits": _points(estimate)
+            f"Lost at {bits} bits": in_percent(estimate)
             for bits, estimate in zip(row.bits, row.drop[recipe], strict=True)
         },
-        "Weight range": _moved(row.weight_range, ".3g"),
-        "ACP": _moved(row.acp, ".2f"),
+        "Weight range": from_start_to_end(row.weight_range, ".3g"),
+        "ACP": from_start_to_end(row.acp, ".2f"),
     }
-
-
-def _moved(found: tuple[Estimate, Estimate], digits: str) -> str:
-    """Write what was at the start and at the end of training."""
-    start, end = found
-    return f"{start.mean:{digits}} → {end.mean:{digits}}" if start.n else "–"
-
-
-def _points(found: Estimate) -> str:
-    """Write a share in % with half the width of its interval."""
-    if not found.n:
-        return "–"
-    half = f" ± {100 * (found.high - found.mean):.2f}" if found.n > 1 else ""
-    return f"{100 * found.mean:.2f}{half}"
 
 
 def _ranges(found: InitStudy) -> None:

@@ -1,31 +1,28 @@
 """Pieces of work: large tensors are counted and summed up in parts that fit into the cache."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import floor, frexp, prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.distributions.tally import BINS, SPARE, tally
 from analysis.records import FloatArray
 
 # Where a piece lies in a tensor of shape (before, channels, after).
 Piece: TypeAlias = tuple[slice, slice, slice]
 
-BINS = 512
 # No width is below 2^-120, so that its inverse is a float32, nor holds a value 2^22 of them.
 NARROWEST, _FINEST = -120, 22
 # Half the range holds less than 2^8 widths, or the bins would not do.
 _FINEST_OF_RANGE = 8
-# Large enough that calling torch costs little, small enough for the last cache.
-_SIZE, _MOST_CHANNELS = 1 << 19, 512
-# Up to so many channels, indices of their bins fit into int16.
-_FEW_CHANNELS = (1 << 15) // BINS
-_SHORT_ROW, _MOST_VIEWS = 256, 256
+# Large enough that calling costs little, small enough for the last cache.
+_SIZE, _MOST_CHANNELS = 1 << 20, 512
+_SHORT_ROW = 256
 
 
 def by_channel(values: Tensor, axis: int | None) -> Tensor:
@@ -36,7 +33,7 @@ def by_channel(values: Tensor, axis: int | None) -> Tensor:
         return values.reshape(1, 1, -1)
     last = values.movedim(axis, -1)
     if last.is_contiguous():
-        return last.reshape(-1, last.shape[-1], 1)
+        return last.reshape(-1, last.shape[-1]).t()[None]
     axis %= values.dim()
     before, after = values.shape[:axis], values.shape[axis + 1 :]
     return values.reshape(prod(before), values.shape[axis], prod(after))
@@ -55,11 +52,15 @@ def as_array(values: Tensor) -> FloatArray:
     return np.asarray(values.double().cpu().numpy())
 
 
-def pieces(shape: Sequence[int]) -> Iterator[Piece]:
-    """Cut (before, C, after) into pieces of work of about one size."""
-    before, channels, after = shape
-    long = _even(after, _SIZE)
-    wide = _even(channels, min(_SIZE // long, _MOST_CHANNELS))
+def pieces(parts: Tensor) -> Iterator[Piece]:
+    """Cut (before, C, after) into pieces of work of about one size, near each other in memory."""
+    before, channels, after = parts.shape
+    if parts.stride(1) < parts.stride(2):
+        wide = _even(channels, _MOST_CHANNELS)
+        long = _even(after, _SIZE // wide)
+    else:
+        long = _even(after, _SIZE)
+        wide = _even(channels, min(_SIZE // long, _MOST_CHANNELS))
     high = _even(before, _SIZE // (long * wide))
     for i in range(0, before, high):
         for c in range(0, channels, wide):
@@ -72,46 +73,17 @@ def _even(total: int, most: int) -> int:
     return -(-total // -(-total // most))
 
 
-class _Scratch(threading.local):
-    """A thread's own memory for what a piece of work computes."""
-
-    def __init__(self) -> None:
-        self._whole: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = {}
-        self._views: dict[tuple[object, ...], tuple[Tensor, ...]] = {}
-
-    def __call__(self, like: Tensor) -> tuple[Tensor, ...]:
-        """Return three tensors of the same shape and dtype, and two rows of indices for them."""
-        kind = like.dtype, like.device
-        key = (*kind, like.shape)
-        if key not in self._views:
-            if kind not in self._whole:
-                kinds = (like.dtype,) * 3 + (torch.int16, torch.int32)
-                with torch.inference_mode(False):
-                    self._whole[kind] = tuple(like.new_empty(_SIZE, dtype=each) for each in kinds)
-            if len(self._views) > _MOST_VIEWS:
-                self._views.clear()
-            a, b, c, small, large = (each[: like.numel()] for each in self._whole[kind])
-            three = (each.view(like.shape) for each in (a, b, c))
-            self._views[key] = (*three, small, large)
-        return self._views[key]
-
-
-_scratch = _Scratch()
-
-
 @dataclass(frozen=True, slots=True)
 class Window:
     """The bins that there are, and what sums are taken about.
 
-    Of all :data:`BINS`, bin b holds the values in [first + b, first + b + 1) times ``width``, which
-    is a power of two. ``shift`` (C, 1) is in units of the width. ``offset`` (C, 1) turns a value
-    in these units, rounded down, into its place in the tables of channels that lie side by side.
+    Of all ``BINS``, bin b holds the values in [first + b, first + b + 1) times ``width``, which is
+    a power of two. ``shift`` (C,) is in units of the width and of the tensor's precision.
     """
 
     first: int
     width: float
-    shift: Tensor
-    offset: Tensor
+    shift: NDArray[np.floating[Any]]
 
     def holds(self, low: float, high: float) -> bool:
         """Tell whether all values between two have a bin; NaN has none."""
@@ -132,10 +104,8 @@ def smallest_exponent(low: float, high: float) -> int:
 
 def window(first: int, width: float, centre: FloatArray, like: Tensor) -> Window:
     """Return the window whose shifts are the centres (C,), rounded to the tensor's precision."""
-    shift = torch.from_numpy(centre / width).to(like)[:, None]
-    end = len(centre) * BINS - first
-    offset = torch.arange(-first, end, BINS, dtype=like.dtype, device=like.device)
-    return Window(first, width, shift, offset[:, None])
+    precision = np.float32 if like.dtype == torch.float32 else np.float64
+    return Window(first, width, (centre / width).astype(precision))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +130,17 @@ def measured(part: Tensor, bins: Window, channels: slice) -> Measured:
     if not bins.holds(least, most):
         return Measured(low, high)
     shift = bins.shift[channels]
-    scaled, off, square, small, large = _scratch(part)
-    index = small if len(shift) <= _FEW_CHANNELS else large
-    torch.mul(part, 1 / bins.width, out=scaled)
-    torch.sub(scaled, shift, out=off)
-    index.copy_(scaled.floor_().add_(bins.offset[: len(shift)]).view(-1))
-    counts = torch.bincount(index, minlength=len(shift) * BINS).to(torch.int32)
-    zeros = 0
-    if least <= 0 <= most:
-        zeros = int(torch.eq(part, 0, out=scaled).sum())
-    torch.mul(off, off, out=square)
-    powers = [reduced(torch.sum, each) for each in (off, square)]
-    powers += [reduced(torch.sum, each) for each in (off.mul_(square), square.square_())]
-    return Measured(
-        low,
-        high,
-        counts.view(-1, BINS).cpu().numpy(),
-        as_array(torch.stack(powers)),
-        zeros,
+    counts = np.zeros((len(shift), BINS + SPARE), np.int32)
+    powers = np.zeros((4, len(shift)))
+    tally(
+        part.numpy(force=True),
+        shift.dtype.type(1 / bins.width),
+        bins.first,
+        shift,
+        counts,
+        powers,
     )
+    zeros = counts[:, BINS:].sum(1)
+    if zeros.any():
+        counts[:, -bins.first] += zeros
+    return Measured(low, high, counts[:, :BINS], powers, int(zeros.sum()))

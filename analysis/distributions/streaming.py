@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.distributions.pieces import (
-    BINS,
     NARROWEST,
     Measured,
     Piece,
@@ -34,6 +33,7 @@ from analysis.distributions.pieces import (
     smallest_exponent,
     window,
 )
+from analysis.distributions.tally import BINS
 from analysis.errors import QuantizationError
 from analysis.quant.configure import one_thread
 from analysis.records import FloatArray
@@ -146,7 +146,7 @@ class Accumulator:
 
     def _add(self, parts: Tensor) -> None:
         """Count and sum up values, making room for them on the way."""
-        waiting = list(pieces(parts.shape))
+        waiting = list(pieces(parts))
         sums = np.zeros_like(self._sums)
         sums[0] = parts.numel() // parts.shape[1]
         if self._count + parts.numel() >= 1 << 31:
@@ -170,7 +170,7 @@ class Accumulator:
                     return
                 self._widen()
         # What was subtracted is the centre in the tensor's own precision, the same for every width.
-        centre = as_array(bins.shift[:, 0]) * width
+        centre = bins.shift.astype(np.float64) * width
         total = self._sums[0] + sums[0]
         mean = (self._sums[0] * self._centre + self._sums[1] + sums[0] * centre + sums[1]) / total
         self._sums = _moved(self._sums, self._centre - mean) + _moved(sums, centre - mean)

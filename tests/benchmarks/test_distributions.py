@@ -10,11 +10,12 @@ from analysis.distributions.collect import collect_distributions
 from analysis.distributions.streaming import binned, weight_distribution
 from analysis.models.network import build_network
 from analysis.models.vision_ops import import_torchvision
+from analysis.workflow.distributing import BATCH
 from tests.benchmarks.test_speed import ratio
 from tests.reference.work import finish
 
 VALUES, SECONDS, BYTES = 10_000_000, 0.15, 20_000
-IMAGES, BATCH = 64, 16
+IMAGES = 64
 
 
 @pytest.mark.parametrize("kind", ["normal", "relu"])

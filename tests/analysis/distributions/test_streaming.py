@@ -1,14 +1,15 @@
 from concurrent.futures import ThreadPoolExecutor
 from math import log2
 
+import numba
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.distributions.pieces import BINS
 from analysis.distributions.streaming import Accumulator, binned, weight_distribution
+from analysis.distributions.tally import BINS, SPARE, compiled, tally
 from analysis.errors import QuantizationError
 from tests.reference.distributions import check, histogram, rows
 
@@ -270,3 +271,29 @@ def test_quantiles_among_the_zeros_of_a_relu_are_zero():
         )
         == 0
     )
+
+
+def test_every_place_of_a_wide_window_is_told_apart_and_zeros_are_in_theirs():
+    counts, powers = np.zeros((1, BINS + SPARE), np.int32), np.zeros((4, 1))
+    values = np.arange(-3, BINS - 3, dtype=np.float32)[None, None]
+    tally(values, np.float32(1), -3, np.zeros(1, np.float32), counts, powers)
+    expected = np.ones(BINS)
+    expected[3] = 0  # zero is counted behind the bins
+    np.testing.assert_array_equal(counts[0, :BINS], expected)
+    assert counts[0, BINS:].sum() == 1
+    exact = [sum(int(v) ** p for v in values.ravel()) for p in range(1, 5)]
+    np.testing.assert_allclose(powers[:, 0], exact, rtol=1e-6)
+
+
+def test_what_was_compiled_is_not_kept_where_nothing_can_be_written(monkeypatch):
+    asked = []
+
+    def njit(*, cache=False, **options):
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert compiled(len) is len
+    assert asked == [True, False]

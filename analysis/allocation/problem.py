@@ -1,8 +1,10 @@
 """The allocation problem: layers, what each may become, scores, budgets, groups and pins."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum, isfinite
+
+import numpy as np
 
 from analysis.allocation.budgets import CostRow, cost_row
 from analysis.allocation.pins import allowed_candidates
@@ -12,6 +14,19 @@ from analysis.quant.formats import bits_of
 from analysis.records import Allocation, Budget, Candidate, Costs, LayerTable, ScoreTable
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What two layers cost together beyond their sum, one value per candidate of each.
+
+    ``first`` is the layer that comes earlier; ``values[k][l]`` belongs to its candidate k and the
+    other's candidate l.
+    """
+
+    first: int
+    second: int
+    values: tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Choose one candidate per layer: least summed score within every budget.
@@ -19,6 +34,7 @@ class Problem:
     A choice is a tuple of L indices into each layer's ``candidates``. Layers of one group (indices,
     every layer in exactly one) must choose equal activation formats, and hold only candidates whose
     activation format every member of the group can take. A pinned layer has one candidate.
+    ``pairs`` hold the interactions that were measured, each pair of layers at most once.
     """
 
     table: LayerTable
@@ -28,6 +44,7 @@ class Problem:
     scores: tuple[tuple[float, ...], ...]
     rows: tuple[CostRow, ...]
     groups: tuple[tuple[int, ...], ...]
+    pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -36,6 +53,13 @@ class Problem:
         tables = (self.scores, *(row.costs for row in self.rows))
         if any([len(own) for own in values] != shape for values in tables):
             raise ValueError("scores and costs must have one value per layer and candidate")
+        places = [(pair.first, pair.second) for pair in self.pairs]
+        if len(set(places)) != len(places) or any(i >= j for i, j in places):
+            raise ValueError("each pair of layers must come once, the earlier layer first")
+        for pair in self.pairs:
+            widths = {len(own) for own in pair.values}
+            if (len(pair.values), widths) != (shape[pair.first], {shape[pair.second]}):
+                raise ValueError("a pair must have one value per two candidates of its layers")
         if sorted(i for group in self.groups for i in group) != list(range(len(shape))):
             raise ValueError("every layer must be in exactly one activation group")
         for group in self.groups:
@@ -48,8 +72,20 @@ class Problem:
         return self.table.names
 
     def objective(self, choice: tuple[int, ...]) -> float:
-        """Return the summed score of a choice."""
-        return fsum(row[k] for row, k in zip(self.scores, choice, strict=True))
+        """Return the summed score of a choice, interactions included."""
+        alone = [row[k] for row, k in zip(self.scores, choice, strict=True)]
+        together = [p.values[choice[p.first]][choice[p.second]] for p in self.pairs]
+        return fsum(alone + together)
+
+    def separable(self) -> "Problem":
+        """Return the problem without interactions, for solvers that cannot hear them."""
+        if not self.pairs:
+            return self
+        note = (
+            f"The interactions of {len(self.pairs)} pairs of layers are left out: this solver sums "
+            f"layers one by one. rlt and local use them."
+        )
+        return replace(self, pairs=(), notes=(*self.notes, note))
 
     def allocation(self, choice: tuple[int, ...]) -> Allocation:
         """Return a choice as an allocation."""
@@ -109,6 +145,7 @@ def build_problem(
         groups=tuple(
             tuple(table.names.index(name) for name in members) for members in table.groups.values()
         ),
+        pairs=_pairs(table, scores, allowed),
         notes=notes,
     )
 
@@ -173,3 +210,29 @@ def _score_lookup(table: LayerTable, scores: ScoreTable) -> dict[tuple[str, Cand
                 )
             lookup[name, candidate] = float(value)
     return lookup
+
+
+def _pairs(
+    table: LayerTable, scores: ScoreTable, allowed: tuple[tuple[Candidate, ...], ...]
+) -> tuple[Pair, ...]:
+    """Return the interactions among what each layer may become, those that are not all 0."""
+    if scores.interactions is None:
+        return ()
+    shape = (len(scores.layers), len(scores.candidates)) * 2
+    if scores.interactions.shape != shape or not np.isfinite(scores.interactions).all():
+        raise AllocationError(
+            f"Interactions must be finite and of shape {shape}, `{scores.metric}` has "
+            f"{scores.interactions.shape}. Compute the scores again."
+        )
+    column = {candidate: c for c, candidate in enumerate(scores.candidates)}
+    # A candidate without a score (a pin, a float layer) interacts with nothing.
+    padded = np.pad(scores.interactions, [(0, 0), (0, 1)] * 2)
+    columns = [[column.get(c, len(column)) for c in own] for own in allowed]
+    order = sorted((table.names.index(name), row) for row, name in enumerate(scores.layers))
+    found = []
+    for n, (i, row) in enumerate(order):
+        for j, other in order[n + 1 :]:
+            values = padded[row][np.ix_(columns[i], [other], columns[j])][:, 0]
+            if values.any():
+                found.append(Pair(i, j, tuple(tuple(map(float, own)) for own in values)))
+    return tuple(found)

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from analysis.allocation.problem import Problem, allocation_costs
-from analysis.errors import OptionError
+from analysis.errors import AllocationError, OptionError
 from analysis.events import Work
 from analysis.options import Options
-from analysis.records import BudgetUse, Solution
+from analysis.records import Allocation, BudgetUse, Evaluation, Solution
 from analysis.registry import Registry
 
 OPTIMAL, FEASIBLE, TIMEOUT = "optimal", "feasible", "timeout"
+# Words of ``needs``.
+INTERACTIONS, MEASURED = "interactions", "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +31,27 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
+# What an allocation measures. Solvers that need "measured" accuracy are called with one more
+# argument of this type.
+Measure: TypeAlias = Callable[[Allocation], Work[Evaluation]]
 # The options argument is each solver's own record, hence Any.
-Solver: TypeAlias = Callable[[Problem, Any], Answer | Work[Answer]]
+Solver: TypeAlias = Callable[..., Answer | Work[Answer]]
 SOLVERS: Registry[Solver] = Registry("solver")
 
 
-def solve_work(problem: Problem, solver: str, options: Options | None = None) -> Work[Solution]:
+def solve_work(
+    problem: Problem, solver: str, options: Options | None = None, measure: Measure | None = None
+) -> Work[Solution]:
     """Run a solver and check what it returns; yields the solver's reports if it makes any.
+
+    Interactions reach the solvers that need ``interactions``; the others sum layers one by one,
+    which their notes say.
 
     Args:
         problem: What to solve.
         solver: A name of :data:`SOLVERS`.
         options: The solver's own options record; None for its defaults.
+        measure: Measures an allocation, for solvers that need ``measured`` accuracy.
 
     Returns:
         The solution, every budget checked again in whole numbers.
@@ -49,6 +60,7 @@ def solve_work(problem: Problem, solver: str, options: Options | None = None) ->
         UnknownNameError: If there is no such solver.
         OptionError: If the options belong to another solver.
         InfeasibleBudgetError: If no allocation of the kind the solver searches fits.
+        AllocationError: If the solver needs interactions or measurements and there are none.
     """
     method = SOLVERS[solver]
     if options is None:
@@ -57,15 +69,32 @@ def solve_work(problem: Problem, solver: str, options: Options | None = None) ->
         raise OptionError(
             f"Solver `{solver}` must get {method.options.__name__}, got {type(options).__name__}."
         )
+    extra: tuple[Measure, ...] = ()
+    if MEASURED in method.needs:
+        if measure is None:
+            raise AllocationError(
+                f"Solver `{solver}` must be able to measure allocations, got no way to. Run it on "
+                f"a study, not on scores alone."
+            )
+        extra = (measure,)
+    if INTERACTIONS not in method.needs:
+        problem = problem.separable()
+    elif not problem.pairs:
+        raise AllocationError(
+            f"Solver `{solver}` must have interactions of layers, `{problem.metric}` measured none "
+            f"that a free layer could change. Score with clado, or choose milp."
+        )
     start = perf_counter()
-    work = method.function(problem, options)
+    work = method.function(problem, options, *extra)
     answer = (yield from work) if isinstance(work, Generator) else work
     return _solution(problem, solver, answer, perf_counter() - start)
 
 
-def solve(problem: Problem, solver: str, options: Options | None = None) -> Solution:
+def solve(
+    problem: Problem, solver: str, options: Options | None = None, measure: Measure | None = None
+) -> Solution:
     """Run a solver to its end; see :func:`solve_work`."""
-    work = solve_work(problem, solver, options)
+    work = solve_work(problem, solver, options, measure)
     while True:
         try:
             next(work)

@@ -24,7 +24,8 @@ def fits(problem: Problem, choice: tuple[int, ...]) -> bool:
 
 
 def score(problem: Problem, choice: tuple[int, ...]) -> float:
-    return sum(problem.scores[i][k] for i, k in enumerate(choice))
+    alone = sum(problem.scores[i][k] for i, k in enumerate(choice))
+    return alone + sum(p.values[choice[p.first]][choice[p.second]] for p in problem.pairs)
 
 
 def best_objective(problem: Problem) -> float | None:
@@ -74,6 +75,7 @@ def make_scores(
     candidates: str,
     values: object,
     layers: tuple[str, ...] | None = None,
+    interactions: object = None,
 ) -> ScoreTable:
     """Return scores of shape (L, C) for candidates such as ``"w4a8 w8a8"``."""
     return ScoreTable(
@@ -93,4 +95,5 @@ def make_scores(
         options={},
         settings=QuantSettings(),
         calibration="none",
+        interactions=None if interactions is None else np.asarray(interactions, np.float64),
     )

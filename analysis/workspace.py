@@ -11,12 +11,16 @@ from torch import Tensor
 from analysis.catalog import study_id
 from analysis.data.dataset import Dataset
 from analysis.errors import StudyError
+from analysis.evaluation.checkpoints import Checkpoints
 from analysis.models.network import Network, build_network
+from analysis.quant.configure import Estimates
 from analysis.records import Study, StudySpec
 from analysis.study import open_study
 from cache.store import Store
 
 _KEPT = 2
+# Activations of the last evaluation, per study in memory.
+_CHECKPOINTS_MIB = 512.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class LoadedStudy:
     """A study with its network and data.
 
     ``recalibrated`` keeps the networks after recalibrations, by their names in order, with what
-    was noted on the way.
+    was noted on the way, ``estimates`` their quantizers; ``checkpoints`` spare an evaluation what
+    the one before has computed.
     """
 
     study: Study
@@ -33,6 +38,10 @@ class LoadedStudy:
     evaluation: Dataset
     recalibrated: dict[tuple[str, ...], tuple[Network, tuple[str, ...]]] = field(
         default_factory=dict, compare=False
+    )
+    estimates: dict[tuple[str, ...], Estimates] = field(default_factory=dict, compare=False)
+    checkpoints: Checkpoints = field(
+        default_factory=lambda: Checkpoints(_CHECKPOINTS_MIB), compare=False
     )
 
     def inputs(self, data: Dataset, samples: range) -> Tensor:

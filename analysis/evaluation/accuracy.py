@@ -1,6 +1,7 @@
 """Running the evaluation set through a network under a plan."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from math import nan
 from time import perf_counter
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.errors import QuantizationError
+from analysis.evaluation.checkpoints import Checkpoints
 from analysis.evaluation.intervals import paired, wilson
 from analysis.events import Progress, Work
 from analysis.models.network import NOTHING, Network
@@ -25,18 +27,24 @@ def logits(
     plan: Plan = NOTHING,
     batch_size: int = 128,
     message: str = "evaluating",
+    checkpoints: Checkpoints | None = None,
 ) -> Work[FloatArray]:
     """Return the logits (N, C) of all samples.
+
+    With ``checkpoints`` only what differs from the evaluation before is computed.
 
     Raises:
         QuantizationError: If they are not finite.
     """
     rows = []
-    for first in range(0, n, batch_size):
-        batch = range(first, min(first + batch_size, n))
-        with torch.no_grad():
-            rows.append(network(inputs(batch), plan).double().cpu().numpy())
-        yield Progress(batch.stop, n, f"{message}: {batch.stop} of {n} samples")
+    with nullcontext() if checkpoints is None else checkpoints.over(network, n) as kept:
+        for first in range(0, n, batch_size):
+            batch = range(first, min(first + batch_size, n))
+            x = inputs(batch)
+            with torch.no_grad():
+                found = network(x, plan) if kept is None else kept.logits(x, batch, plan)
+            rows.append(found.double().cpu().numpy())
+            yield Progress(batch.stop, n, f"{message}: {batch.stop} of {n} samples")
     result = np.concatenate(rows)
     if not np.isfinite(result).all():
         raise QuantizationError(

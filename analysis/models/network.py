@@ -45,13 +45,21 @@ class Network:
         prefix = Prefix()
         return run(self.module, self.trace, x, self.plan, record=prefix), prefix
 
-    def capture_from(self, x: Tensor, prefix: Prefix, plan: Plan) -> tuple[Tensor, Prefix]:
-        """Return the logits under a plan and its activations, from those of the float pass.
+    def capture_from(
+        self, x: Tensor, prefix: Prefix, plan: Plan, *, start: int | None = None
+    ) -> tuple[Tensor, Prefix]:
+        """Return the logits under a plan and its activations, from those of an earlier pass.
 
         What the plan cannot change is shared with ``prefix``, not copied.
+
+        Args:
+            x: The batch that ``prefix`` was captured on.
+            prefix: Activations of the float pass, or of a pass that agrees before ``start``.
+            plan: Everything that differs from the float network.
+            start: First call to execute, the first one that the plan changes by default.
         """
-        start = self._start(plan.first_call)
-        record = Prefix(outputs=dict(prefix.outputs), results=prefix.results[:start])
+        start = self._start(plan.first_call if start is None else start)
+        record = Prefix(dict(prefix.outputs), prefix.results[:start], prefix.only)
         both = self.plan.then(plan)
         logits = run(self.module, self.trace, x, both, start=start, prefix=prefix, record=record)
         return logits, record

@@ -16,17 +16,19 @@ class Prefix:
     """Outputs of the calls of one pass over one batch, to start later passes in the middle.
 
     ``outputs`` holds what some call reads; ``results`` the form of every call's result, so that a
-    tensor nobody reads is stood in for by one of its shape that takes no memory.
+    tensor nobody reads is stood in for by one of its shape that takes no memory. With ``only``,
+    outputs of other slots are not kept: passes can start where no other is read.
     """
 
     outputs: dict[Slot, Tensor] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
+    only: frozenset[Slot] | None = None
 
     def keep(self, trace: Trace, index: int, result: Any, mutated: frozenset[Slot]) -> None:
         """Keep one call's result; ``mutated`` slots are copied."""
         for position, value in enumerate(tensors_in(result)):
             slot = (index, position)
-            if slot in trace.readers:
+            if slot in trace.readers and (self.only is None or slot in self.only):
                 # A later in-place call would change what is kept.
                 self.outputs[slot] = value.clone() if slot in mutated else value
         self.results.append(map_tensors(_stand_in, result))

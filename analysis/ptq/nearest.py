@@ -16,6 +16,8 @@ def nearest(task: PTQTask, options: Options) -> Work[Quantization]:
     """Estimate ranges by the settings' estimators and round; no weight is trained."""
     del options
     yield Progress(0, 1, "estimating ranges")
-    result = quantize_nearest(task.network, task.allocation, task.statistics, task.settings)
+    result = quantize_nearest(
+        task.network, task.allocation, task.statistics, task.settings, task.estimates
+    )
     yield Progress(1, 1, "ranges estimated")
     return result

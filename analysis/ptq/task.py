@@ -1,14 +1,14 @@
 """What every post-training quantization method is given, and the registry they enter."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from analysis.events import Work
 from analysis.models.network import Network
-from analysis.quant.configure import Quantization
+from analysis.quant.configure import Estimates, Quantization
 from analysis.quant.statistics import ActivationStatistics
 from analysis.records import Allocation, QuantSettings
 from analysis.registry import Registry
@@ -19,6 +19,7 @@ class PTQTask:
     """A network, the allocation to realise and the calibration samples.
 
     ``inputs`` returns the preprocessed calibration samples with the given numbers, (B, ...).
+    ``estimates`` holds the quantizers of this network that were estimated before.
     """
 
     network: Network
@@ -27,6 +28,7 @@ class PTQTask:
     statistics: ActivationStatistics
     inputs: Callable[[range], Tensor]
     n: int
+    estimates: Estimates = field(default_factory=Estimates)
 
 
 PTQMethod = Callable[[PTQTask, Any], Work[Quantization]]

@@ -1,8 +1,10 @@
 """From an allocation to quantizers, and from quantizers to a plan that runs them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,24 @@ class Quantization:
     weight_values: dict[str, Tensor] = field(default_factory=dict)
     biases: dict[str, Tensor] = field(default_factory=dict)
     ranges: tuple[TensorRange, ...] = ()
+
+
+@dataclass(slots=True)
+class Estimates:
+    """Quantizers of one network and its statistics that were estimated before.
+
+    An edit of one layer then costs the estimates of that layer alone.
+    """
+
+    _found: dict[tuple[Any, ...], tuple[Quantizer, float]] = field(default_factory=dict)
+
+    def once(
+        self, what: tuple[Any, ...], estimate: Callable[[], tuple[Quantizer, float]]
+    ) -> tuple[Quantizer, float]:
+        """Return the quantizer and its clipped share under a key, estimated if need be."""
+        if what not in self._found:
+            self._found[what] = estimate()
+        return self._found[what]
 
 
 def estimate_weight(
@@ -89,8 +109,16 @@ def quantize_nearest(
     allocation: Allocation,
     statistics: ActivationStatistics,
     settings: QuantSettings,
+    estimates: Estimates | None = None,
 ) -> Quantization:
     """Estimate every quantizer that an allocation asks for.
+
+    Args:
+        network: The folded network.
+        allocation: A candidate for each layer.
+        statistics: Of the activations on the calibration set.
+        settings: Range estimators, per channel or per tensor, scope.
+        estimates: What was estimated before for this network and these statistics; added to.
 
     Raises:
         QuantizationError: If the allocation does not fit the layer table, or layers that read one
@@ -99,6 +127,7 @@ def quantize_nearest(
     check_allocation(network, allocation)
     if settings.scope not in SCOPES:
         raise UnknownNameError("scope", settings.scope, SCOPES)
+    known = Estimates() if estimates is None else estimates
     chosen = allocation.as_dict()
     result = Quantization()
     ranges: list[TensorRange] = []
@@ -106,16 +135,17 @@ def quantize_nearest(
         name = chosen[layer.name].weight
         if name == FLOAT:
             continue
-        quantizer = result.weights[layer.name] = estimate_weight(network, layer, name, settings)
-        clipped = quantizer.clipped(network.weight(layer)).double().mean().item()
+        weight = partial(_weight, network, layer, name, settings)
+        quantizer, clipped = known.once((layer.name, name, settings), weight)
+        result.weights[layer.name] = quantizer
         ranges.append(_range(layer.name, "weight", name, quantizer, clipped))
     for tensor in network.table.tensors:
         name = chosen[tensor.readers[0]].activation
         if name == FLOAT:
             continue
-        quantizer = estimate_activation(statistics, tensor.id, name, settings)
+        activation = partial(_activation, statistics, tensor.id, name, settings)
+        quantizer, clipped = known.once((tensor.id, name, settings), activation)
         result.activations[tensor.id] = quantizer
-        clipped = _clipped(statistics.samples(tensor.id), quantizer)
         ranges.append(_range(tensor.produced_by, "activation", name, quantizer, clipped))
     result.ranges = tuple(ranges)
     return result
@@ -217,6 +247,17 @@ def _range(
     )
 
 
-def _clipped(samples: Samples, quantizer: Quantizer) -> float:
+def _weight(
+    network: Network, layer: Layer, name: str, settings: QuantSettings
+) -> tuple[Quantizer, float]:
+    quantizer = estimate_weight(network, layer, name, settings)
+    return quantizer, quantizer.clipped(network.weight(layer)).double().mean().item()
+
+
+def _activation(
+    statistics: ActivationStatistics, tensor: int, name: str, settings: QuantSettings
+) -> tuple[Quantizer, float]:
+    quantizer = estimate_activation(statistics, tensor, name, settings)
+    samples = statistics.samples(tensor)
     outside = quantizer.clipped(samples.values)
-    return float((samples.counts * outside).sum() / samples.counts.sum())
+    return quantizer, float((samples.counts * outside).sum() / samples.counts.sum())

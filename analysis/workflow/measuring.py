@@ -138,6 +138,7 @@ def measure(
         plan=plan,
         batch_size=BATCH,
         message="quantized network",
+        checkpoints=loaded.checkpoints,
     )
     return evaluation(
         outputs,

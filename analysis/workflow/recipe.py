@@ -9,7 +9,7 @@ from analysis.models.network import Network
 from analysis.models.replay import Plan
 from analysis.options import Options, as_dict
 from analysis.ptq import PTQ_METHODS, PTQTask
-from analysis.quant.configure import Quantization, check_allocation, plan_of
+from analysis.quant.configure import Estimates, Quantization, check_allocation, plan_of
 from analysis.records import Allocation, QuantSettings, Study
 from analysis.workflow.opening import statistics
 from analysis.workflow.recalibrating import check_recalibrations, recalibrated
@@ -107,6 +107,7 @@ def quantized(workspace: Workspace, study: Study, recipe: Recipe) -> Work[Quanti
         statistics=ranges,
         inputs=calibration_inputs(loaded),
         n=study.calibration.n,
+        estimates=loaded.estimates.setdefault(recipe.recalibrations, Estimates()),
     )
     found = yield from PTQ_METHODS[recipe.method].function(task, recipe.chosen)
     return Quantized(network, found, plan_of(network, found, recipe.settings))

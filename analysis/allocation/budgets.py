@@ -10,11 +10,21 @@ from fractions import Fraction
 from math import floor, isfinite
 
 from analysis.errors import AllocationError, UnknownNameError
-from analysis.models.cost import BITS_PER_MIB, other_bits, reference_bops, reference_size_bits
+from analysis.models.cost import (
+    BITS_PER_MIB,
+    OTHER_BITS,
+    other_bits,
+    reference_bops,
+    reference_effort,
+    reference_peak_bits,
+    reference_size_bits,
+)
+from analysis.models.latency import NS_PER_MS, known_times
 from analysis.quant.formats import bits_of
-from analysis.records import Budget, Candidate, LayerTable
+from analysis.records import Arithmetic, Budget, Candidate, LatencyTable, LayerTable, Moment
 
-RESOURCES = ("size", "size_mib", "bops", "avg_bits")
+RESOURCES = ("size", "size_mib", "bops", "avg_bits", "act", "act_mib", "ace", "latency_ms")
+TIMED = ("latency_ms",)  # resources that need a latency table
 _SHOWN_DIGITS = Context(prec=5, rounding=ROUND_CEILING)
 
 
@@ -89,27 +99,80 @@ class CostRow:
         return float(_SHOWN_DIGITS.divide(Decimal(total), Decimal(self.unit)))
 
 
-def cost_row(
-    table: LayerTable, candidates: tuple[tuple[Candidate, ...], ...], budget: Budget
-) -> CostRow:
+def budgets_of(rows: tuple[CostRow, ...]) -> tuple[tuple[CostRow, ...], ...]:
+    """Put the rows of each budget together, in order."""
+    found: dict[Budget, tuple[CostRow, ...]] = {}
+    for row in rows:
+        found[row.budget] = (*found.get(row.budget, ()), row)
+    return tuple(found.values())
+
+
+def cost_rows(
+    table: LayerTable,
+    candidates: tuple[tuple[Candidate, ...], ...],
+    budget: Budget,
+    latency: LatencyTable | None = None,
+) -> tuple[CostRow, ...]:
     """Count what each candidate of each layer uses of a budget.
+
+    A peak is a budget of several rows, one per moment at which it may be: all must hold. What an
+    activation group uses is booked on its first layer.
 
     Args:
         table: The layers.
         candidates: The candidates of each layer, L tuples.
         budget: The budget.
+        latency: Times of the layers, for ``latency_ms``.
 
     Raises:
         UnknownNameError: If there is no such resource or format.
-        AllocationError: If the limit is not a positive, finite number.
+        AllocationError: If the limit is not a positive, finite number, or what the resource needs
+            to know is not known: a latency table with every layer and candidate, the moments.
+        QuantizationError: If the arithmetic effort could not be counted.
     """
     check_budget(budget)
-    if budget.resource == "bops":
+    if budget.resource in TIMED:
+        if latency is None:
+            raise AllocationError(
+                "A budget of latency_ms must come with a latency table, got none. Name one, or "
+                "measure one on this machine with the step `latency`."
+            )
+        return (CostRow(budget, known_times(table, latency, candidates), 0, NS_PER_MS),)
+    if budget.resource in ("act", "act_mib"):
+        unit = BITS_PER_MIB if budget.resource == "act_mib" else reference_peak_bits(table)
+        if not table.moments:
+            raise AllocationError(
+                f"A budget of {budget.resource} must know when activations are in memory, the "
+                f"layer table of `{table.model}` does not say. Observe the model again."
+            )
+        return tuple(
+            CostRow(budget, _booked(table, candidates, m), OTHER_BITS * m.unquantized, unit)
+            for m in table.moments
+        )
+    return (_one_row(table, candidates, budget),)
+
+
+def _one_row(
+    table: LayerTable, candidates: tuple[tuple[Candidate, ...], ...], budget: Budget
+) -> CostRow:
+    if budget.resource in ("bops", "ace"):
         costs = tuple(
             tuple(layer.macs * bits_of(c.weight) * bits_of(c.activation) for c in own)
             for layer, own in zip(table.layers, candidates, strict=True)
         )
-        return CostRow(budget, costs, 0, reference_bops(table))
+        if budget.resource == "bops":
+            return CostRow(budget, costs, 0, reference_bops(table))
+        unit = reference_effort(table)  # refuses what could not be counted
+        if table.arithmetic is None:
+            raise ValueError("an effort that was counted has its record")
+        between = _booked(table, candidates, table.arithmetic)
+        costs = tuple(
+            tuple(a + b for a, b in zip(*rows, strict=True))
+            for rows in zip(costs, between, strict=True)
+        )
+        work = table.arithmetic
+        fixed = OTHER_BITS * work.unquantized + OTHER_BITS**2 * work.products
+        return CostRow(budget, costs, fixed, unit)
     costs = tuple(
         tuple(layer.num_weights * bits_of(c.weight) for c in own)
         for layer, own in zip(table.layers, candidates, strict=True)
@@ -118,3 +181,17 @@ def cost_row(
         return CostRow(budget, costs, 0, sum(layer.num_weights for layer in table.layers))
     unit = BITS_PER_MIB if budget.resource == "size_mib" else reference_size_bits(table)
     return CostRow(budget, costs, other_bits(table), unit)
+
+
+def _booked(
+    table: LayerTable, candidates: tuple[tuple[Candidate, ...], ...], values: Moment | Arithmetic
+) -> tuple[tuple[int, ...], ...]:
+    """Return the bits of a group's values for each candidate of its first layer, else 0."""
+    left = dict(zip(values.groups, values.elements, strict=True))
+    return tuple(
+        tuple(bits_of(c.activation) * count for c in own)
+        for own, count in (
+            (own, left.pop(layer.activation_group, 0))
+            for layer, own in zip(table.layers, candidates, strict=True)
+        )
+    )

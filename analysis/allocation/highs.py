@@ -118,6 +118,8 @@ def _reduce(problem: Problem, rows: tuple[CostRow, ...]) -> tuple[list[list[int]
         room = row.limit - row.fixed - sum(min(own) for own in row.costs)
         if room < 0:
             return [], []
+        if sum(max(own) for own in extra) <= room:
+            continue  # Nothing can break it: most moments of a pass are far below the peak.
         factor = gcd(*(c for own in extra for c in own)) or 1
         step = _RIGHT / (room // factor + 0.5)
         usable = [[k for k in own if extra[i][k] <= room] for i, own in enumerate(usable)]

@@ -6,12 +6,21 @@ from math import fsum, isfinite
 
 import numpy as np
 
-from analysis.allocation.budgets import CostRow, cost_row
+from analysis.allocation.budgets import CostRow, budgets_of, cost_rows
 from analysis.allocation.pins import allowed_candidates
 from analysis.errors import AllocationError, QuantizationError
 from analysis.models.cost import costs
+from analysis.models.latency import NS_PER_MS, Lookup
 from analysis.quant.formats import bits_of
-from analysis.records import Allocation, Budget, Candidate, Costs, LayerTable, ScoreTable
+from analysis.records import (
+    Allocation,
+    Budget,
+    Candidate,
+    Costs,
+    LatencyTable,
+    LayerTable,
+    ScoreTable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,8 @@ class Problem:
     A choice is a tuple of L indices into each layer's ``candidates``. Layers of one group (indices,
     every layer in exactly one) must choose equal activation formats, and hold only candidates whose
     activation format every member of the group can take. A pinned layer has one candidate.
-    ``pairs`` hold the interactions that were measured, each pair of layers at most once.
+    ``pairs`` hold the interactions that were measured, each pair of layers at most once. Rows with
+    one ``budget`` belong together: the largest of them is what is used of it.
     """
 
     table: LayerTable
@@ -45,6 +55,7 @@ class Problem:
     rows: tuple[CostRow, ...]
     groups: tuple[tuple[int, ...], ...]
     pairs: tuple[Pair, ...] = ()
+    latency: LatencyTable | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -92,9 +103,16 @@ class Problem:
         chosen = tuple(own[k] for own, k in zip(self.candidates, choice, strict=True))
         return Allocation(layers=self.layers, candidates=chosen)
 
+    def used(self, choice: tuple[int, ...]) -> tuple[tuple[CostRow, int], ...]:
+        """Return, for each budget, the row of which a choice uses most, and how much."""
+        totals = [[(row, row.total(choice)) for row in own] for own in budgets_of(self.rows)]
+        return tuple(max(own, key=lambda pair: pair[1]) for own in totals)
+
     def overruns(self, choice: tuple[int, ...]) -> tuple[CostRow, ...]:
-        """Return the budgets that a choice breaks, compared in whole numbers."""
-        return tuple(row for row in self.rows if row.total(choice) > row.limit)
+        """Return the budgets that a choice breaks, one row of each, compared in whole numbers."""
+        if all(row.total(choice) <= row.limit for row in self.rows):
+            return ()
+        return tuple(row for row, total in self.used(choice) if total > row.limit)
 
     def split_groups(self, choice: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Return the groups in which a choice mixes activation formats."""
@@ -107,6 +125,7 @@ def build_problem(
     scores: ScoreTable,
     budgets: Sequence[Budget],
     pins: Mapping[str, Candidate | tuple[Candidate, ...]] | None = None,
+    latency: LatencyTable | None = None,
 ) -> Problem:
     """Put layers, scores and budgets together.
 
@@ -118,11 +137,13 @@ def build_problem(
         scores: Scores of shape (L', C) for some or all of the layers.
         budgets: The budgets, at most one per resource; none gives the best scores there are.
         pins: Layer name to the candidate it must take, or to those it may take.
+        latency: Times of the layers; a budget of ``latency_ms`` needs them.
 
     Raises:
         AllocationError: If the scores do not fit the layers, are not finite or do not tell
             candidates apart; if pins contradict each other within an activation group; if a group
-            has no common activation format; if a budget comes twice or is not positive.
+            has no common activation format; if a budget comes twice or is not positive, or needs
+            times or moments that are not known.
         UnknownNameError: If a pin names no layer, a budget no resource, a candidate no format.
     """
     values = _score_lookup(table, scores)
@@ -132,6 +153,9 @@ def build_problem(
             f"Each resource can have one budget, got {', '.join(resources)}; keep the tighter one."
         )
     allowed, notes = allowed_candidates(table, scores, pins or {})
+    if latency is not None:
+        source = f"Latency is the sum of the layers' times ({latency.source}), not a measured time."
+        notes = (*notes, source, *latency.notes)
     return Problem(
         table=table,
         metric=scores.metric,
@@ -141,17 +165,20 @@ def build_problem(
             tuple(values.get((name, c), 0.0) for c in own)
             for name, own in zip(table.names, allowed, strict=True)
         ),
-        rows=tuple(cost_row(table, allowed, budget) for budget in budgets),
+        rows=tuple(row for b in budgets for row in cost_rows(table, allowed, b, latency)),
         groups=tuple(
             tuple(table.names.index(name) for name in members) for members in table.groups.values()
         ),
         pairs=_pairs(table, scores, allowed),
+        latency=latency,
         notes=notes,
     )
 
 
-def allocation_costs(table: LayerTable, allocation: Allocation) -> Costs:
-    """Return what an allocation costs.
+def allocation_costs(
+    table: LayerTable, allocation: Allocation, latency: LatencyTable | None = None
+) -> Costs:
+    """Return what an allocation costs; its latency is None unless every layer's time is known.
 
     Raises:
         QuantizationError: If the allocation does not hold every layer exactly once, in order.
@@ -169,11 +196,21 @@ def allocation_costs(table: LayerTable, allocation: Allocation) -> Costs:
             f"An allocation must hold every layer of `{table.model}` exactly once, in order; "
             f"{found or 'the order differs or a layer comes twice'}."
         )
-    return costs(
+    spent = costs(
         table,
         [bits_of(c.weight) for c in allocation.candidates],
         [bits_of(c.activation) for c in allocation.candidates],
     )
+    if latency is None:
+        return spent
+    lookup = Lookup(table, latency)
+    times = [
+        lookup.ns(layer, candidate)
+        for layer, candidate in zip(table.layers, allocation.candidates, strict=True)
+    ]
+    known = [ns for ns in times if ns is not None]
+    total = sum(known) / NS_PER_MS if len(known) == len(times) else None
+    return replace(spent, latency_ms=total)
 
 
 def _score_lookup(table: LayerTable, scores: ScoreTable) -> dict[tuple[str, Candidate], float]:

@@ -1,10 +1,11 @@
 """The registry of solvers, and the one way to run them."""
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TypeAlias
 
+from analysis.allocation.free_bits import raise_free_bits
 from analysis.allocation.problem import Problem, allocation_costs
 from analysis.errors import AllocationError, OptionError
 from analysis.events import Work
@@ -40,7 +41,12 @@ SOLVERS: Registry[Solver] = Registry("solver")
 
 
 def solve_work(
-    problem: Problem, solver: str, options: Options | None = None, measure: Measure | None = None
+    problem: Problem,
+    solver: str,
+    options: Options | None = None,
+    measure: Measure | None = None,
+    *,
+    free_bits: bool = False,
 ) -> Work[Solution]:
     """Run a solver and check what it returns; yields the solver's reports if it makes any.
 
@@ -52,6 +58,8 @@ def solve_work(
         solver: A name of :data:`SOLVERS`.
         options: The solver's own options record; None for its defaults.
         measure: Measures an allocation, for solvers that need ``measured`` accuracy.
+        free_bits: Whether to raise bits afterwards where the latency table says that it costs no
+            time; see :func:`analysis.allocation.free_bits.raise_free_bits`.
 
     Returns:
         The solution, every budget checked again in whole numbers.
@@ -87,14 +95,21 @@ def solve_work(
     start = perf_counter()
     work = method.function(problem, options, *extra)
     answer = (yield from work) if isinstance(work, Generator) else work
+    if free_bits:
+        answer = _raised(problem, answer)
     return _solution(problem, solver, answer, perf_counter() - start)
 
 
 def solve(
-    problem: Problem, solver: str, options: Options | None = None, measure: Measure | None = None
+    problem: Problem,
+    solver: str,
+    options: Options | None = None,
+    measure: Measure | None = None,
+    *,
+    free_bits: bool = False,
 ) -> Solution:
     """Run a solver to its end; see :func:`solve_work`."""
-    work = solve_work(problem, solver, options, measure)
+    work = solve_work(problem, solver, options, measure, free_bits=free_bits)
     while True:
         try:
             next(work)
@@ -114,6 +129,10 @@ def _solution(problem: Problem, solver: str, answer: Answer, seconds: float) -> 
     objective = problem.objective(answer.choice)
     bound = None if answer.lower_bound is None else min(answer.lower_bound, objective)
     allocation = problem.allocation(answer.choice)
+    spent = allocation_costs(problem.table, allocation, problem.latency)
+    notes = problem.notes + answer.notes
+    if problem.latency is not None and spent.latency_ms is None:
+        notes += ("The latency table does not tell the times of all layers of this allocation.",)
     return Solution(
         allocation=allocation,
         metric=problem.metric,
@@ -127,14 +146,22 @@ def _solution(problem: Problem, solver: str, answer: Answer, seconds: float) -> 
             BudgetUse(
                 resource=row.budget.resource,
                 limit=row.budget.limit,
-                used=row.in_unit(row.total(answer.choice)),
+                used=row.in_unit(total),
             )
-            for row in problem.rows
+            for row, total in problem.used(answer.choice)
         ),
-        costs=allocation_costs(problem.table, allocation),
+        costs=spent,
         seconds=seconds,
-        notes=problem.notes + answer.notes,
+        notes=notes,
     )
+
+
+def _raised(problem: Problem, answer: Answer) -> Answer:
+    """Raise the bits that cost no time; a certificate stays only where the score does not rise."""
+    choice, notes = raise_free_bits(problem, answer.choice)
+    worse = problem.objective(choice) > problem.objective(answer.choice)
+    status = FEASIBLE if worse and answer.status == OPTIMAL else answer.status
+    return replace(answer, choice=choice, status=status, notes=answer.notes + notes)
 
 
 def _gap(objective: float, bound: float) -> float:

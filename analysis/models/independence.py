@@ -21,6 +21,9 @@ def check_independent(
 ) -> None:
     """Check that changing one sample of a batch leaves the logits of the others alone.
 
+    Another sample of the batch takes the place of the first, because a model need not accept values
+    that no sample has: indices into a table end somewhere.
+
     Args:
         module: The model, in eval mode.
         trace: Its dataflow.
@@ -28,13 +31,13 @@ def check_independent(
         example: A batch of at least two samples; fewer cannot be checked.
 
     Raises:
-        DataflowError: Naming the first call that mixes samples.
+        DataflowError: Naming the first call that mixes samples, or if the model fails on the
+            changed batch.
     """
     n = len(example)
     if n < 2:
         return
-    other = example.clone()
-    other[0] = other[0].flip(-1) * 0.5 + 1.0
+    other = _first_replaced(example)
     passes = []
     for x in (example, other):
         kept = Prefix()
@@ -59,6 +62,21 @@ def check_independent(
         "Samples of a batch must not influence each other, in eval mode changing one changes the "
         "logits of the others. Make the model treat samples apart."
     )
+
+
+def _first_replaced(example: Tensor) -> Tensor:
+    """Return the batch with another first sample.
+
+    That is the sample that differs most from it. Equal samples have no such: the first is mirrored
+    then, and moved by a half where that changes nothing either.
+    """
+    other = example.clone()
+    apart = (example - example[:1]).abs().flatten(1).sum(1)
+    other[0] = example[int(apart.argmax())]
+    if not apart.any():
+        mirrored = example[0].flip(-1)
+        other[0] = example[0] + 0.5 if torch.equal(mirrored, example[0]) else mirrored
+    return other
 
 
 def _differs(first: Tensor, second: Tensor) -> bool:

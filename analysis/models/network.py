@@ -1,6 +1,7 @@
 """A model with its observed dataflow and its BatchNorms folded: what every method works on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -163,14 +164,8 @@ def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Ne
             "`.eval()` on the whole model before building it."
         )
     _check_finite(module, example)
-    with torch.no_grad():
-        try:
-            module(example.clone())  # Some models fill tables of their own on the first pass.
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as failure:
-            raise DataflowError(
-                f"The model must accept batches of shape {tuple(example.shape)}, it failed: "
-                f"{failure}"
-            ) from failure
+    with torch.no_grad(), _accepting(f"batches of shape {tuple(example.shape)}"):
+        module(example.clone())  # Some models fill tables of their own on the first pass.
         original = module(example.clone())
     trace = observe(module, example.clone())
     _check_output(original, trace)
@@ -200,16 +195,25 @@ def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Ne
             f"Folding BatchNorm must not change the outputs beyond {FOLDING_TOLERANCE:g} of the "
             f"largest logit, it changed them by {error:.3g}."
         )
-    axes = sample_axes(
-        module, trace, example, [(c.index, i) for c in trace.calls for i in range(len(c.shapes))]
-    )
-    check_independent(module, trace, axes, example)
+    slots = [(call.index, i) for call in trace.calls for i in range(len(call.shapes))]
+    with _accepting("any number and order of samples like these"):
+        axes = sample_axes(module, trace, example, slots)
+        check_independent(module, trace, axes, example)
     table = layer_table(module, trace, folding, axes, digest=digest)
     if not table.layers:
         raise DataflowError(
             "The model must hold at least one convolution or linear layer, none was called."
         )
     return Network(module=module, trace=trace, table=table, plan=folding.plan | cut, axes=axes)
+
+
+@contextmanager
+def _accepting(what: str) -> Iterator[None]:
+    """Turn what the model's own code raises into a refusal; ours stay as they are."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as failure:
+        raise DataflowError(f"The model must accept {what}, it failed: {failure}") from failure
 
 
 def _check_finite(module: nn.Module, example: Tensor) -> None:

@@ -5,10 +5,12 @@ from math import prod
 
 from torch import nn
 
+from analysis.models.arithmetic import arithmetic
 from analysis.models.calls import INPUT, Slot
 from analysis.models.dataflow import Call, Trace
-from analysis.models.folding import WEIGHTED_CALLS, Folding
+from analysis.models.folding import WEIGHTED_CALLS, Folding, final_activation
 from analysis.models.samples import SampleAxis
+from analysis.models.schedule import moments, schedule
 from analysis.models.structure import blocks, layers_read
 from analysis.records import ActivationTensor, Layer, LayerTable, Skipped
 
@@ -71,6 +73,9 @@ def layer_table(
         folding.plan.biases[c].numel() for c in folding.folded if 2 not in trace.calls[c].parameters
     )
     before = sum(p.numel() for p in module.parameters())
+    quantized = {sources[call.index]: groups[name] for name, g in readable.items() for call in g}
+    plan = schedule(trace, folding.plan.skip | final_activation(trace), axes, quantized)
+    own_calls = {call.index for group in readable.values() for call in group}
     return LayerTable(
         model=digest,
         layers=tuple(layers),
@@ -78,6 +83,8 @@ def layer_table(
         skipped=_skipped(module, trace, folding, {layer.name: layer for layer in layers}, calls),
         params_before_folding=before,
         params_after_folding=before - removed + added,
+        moments=moments(trace, plan),
+        arithmetic=arithmetic(trace, plan, axes, own_calls),
     )
 
 

@@ -8,6 +8,7 @@ from analysis.records.agreement import Agreement, Estimate, RankAgreement, RankD
 from analysis.records.allocation import Allocation, Budget, BudgetUse, Costs, Solution
 from analysis.records.base import BoolArray, FloatArray, IntArray, Record
 from analysis.records.candidates import FLOAT, Candidate, QuantSettings
+from analysis.records.curve import Absent, Curve, CurvePoint, Measured, Series
 from analysis.records.distributions import (
     Distribution,
     Distributions,
@@ -15,9 +16,18 @@ from analysis.records.distributions import (
     Place,
     RangeExploration,
 )
+from analysis.records.front import Front, FrontPoint
 from analysis.records.initialization import InitRun, InitStudy
 from analysis.records.inspection import Attributions, Inspection
-from analysis.records.layers import ActivationTensor, Layer, LayerTable, Skipped
+from analysis.records.latency import LatencyRow, LatencyTable
+from analysis.records.layers import (
+    ActivationTensor,
+    Arithmetic,
+    Layer,
+    LayerTable,
+    Moment,
+    Skipped,
+)
 from analysis.records.measurement import (
     Configuration,
     Contest,
@@ -33,9 +43,11 @@ from analysis.records.study import DataRef, ModelRef, Study, StudySpec
 __all__ = [
     "FLOAT",
     "NOISE",
+    "Absent",
     "ActivationTensor",
     "Agreement",
     "Allocation",
+    "Arithmetic",
     "Attributions",
     "BoolArray",
     "Budget",
@@ -44,6 +56,8 @@ __all__ = [
     "Configuration",
     "Contest",
     "Costs",
+    "Curve",
+    "CurvePoint",
     "DataRef",
     "Distribution",
     "Distributions",
@@ -51,15 +65,21 @@ __all__ = [
     "Evaluation",
     "FloatArray",
     "FloatOutputs",
+    "Front",
+    "FrontPoint",
     "GridError",
     "InitRun",
     "InitStudy",
     "Inspection",
     "IntArray",
+    "LatencyRow",
+    "LatencyTable",
     "Layer",
     "LayerErrors",
     "LayerTable",
+    "Measured",
     "ModelRef",
+    "Moment",
     "OutputChanges",
     "Paired",
     "Place",
@@ -69,6 +89,7 @@ __all__ = [
     "RankDifference",
     "Record",
     "ScoreTable",
+    "Series",
     "Skipped",
     "Solution",
     "Study",

@@ -10,8 +10,10 @@ from analysis.records.candidates import Candidate
 class Budget(Record):
     """A resource and its limit.
 
-    ``size`` and ``bops`` are ratios to the same network with every layer at w8a8, ``size_mib`` is
-    in MiB (2^20 bytes), ``avg_bits`` in bits per quantizable weight.
+    ``size``, ``bops``, ``act`` and ``ace`` are ratios to the same network with every layer at w8a8,
+    ``size_mib`` and ``act_mib`` are in MiB (2^20 bytes), ``avg_bits`` in bits per quantizable
+    weight, ``latency_ms`` in milliseconds per sample. ``act`` and ``act_mib`` limit the peak of the
+    activation memory per sample, ``ace`` the arithmetic effort with element-wise operations.
     """
 
     resource: str
@@ -50,7 +52,9 @@ class Costs(Record):
 
     Weights count their format's bits, everything else (biases, skipped modules) 32.
     ``bops`` = sum over layers of MACs x weight bits x activation bits, float counting 32.
-    ``size_ratio`` and ``bops_ratio`` are relative to every layer at w8a8.
+    ``size_ratio`` and ``bops_ratio`` are relative to every layer at w8a8. ``peak_activation_mib``
+    is the most activation memory in use at once, per sample. ``latency_ms`` sums the times of the
+    layers in a latency table, None without one.
     """
 
     size_mib: float
@@ -60,6 +64,8 @@ class Costs(Record):
     bops_ratio: float
     avg_weight_bits: float
     avg_activation_bits: float
+    peak_activation_mib: float = 0.0
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,4 +89,4 @@ class Solution(Record):
     costs: Costs
     seconds: float
     notes: tuple[str, ...] = ()
-    schema: int = 1
+    schema: int = 2

@@ -70,8 +70,41 @@ class Skipped(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moment(Record):
+    """A point of the forward pass, and the activation values in memory then, per sample.
+
+    ``elements[i]`` values have the activation bits of group ``groups[i]``, ``unquantized`` values
+    have 32. ``at`` names the call.
+    """
+
+    at: str
+    groups: tuple[int, ...]
+    elements: tuple[int, ...]
+    unquantized: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arithmetic(Record):
+    """Work per sample outside the layers.
+
+    Calls that multiply no weights read ``elements[i]`` activation values of group ``groups[i]`` and
+    ``unquantized`` of 32 bits. ``products`` are multiply-accumulates of two unquantized tensors.
+    ``uncounted`` names calls whose work cannot be told from shapes.
+    """
+
+    groups: tuple[int, ...]
+    elements: tuple[int, ...]
+    unquantized: int
+    products: int
+    uncounted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTable(Record):
-    """The layers of a model in the order in which they are first called."""
+    """The layers of a model in the order in which they are first called.
+
+    ``moments`` are those at which most activation memory can be needed, in the order of the pass.
+    """
 
     model: str
     layers: tuple[Layer, ...]
@@ -79,7 +112,9 @@ class LayerTable(Record):
     skipped: tuple[Skipped, ...]
     params_before_folding: int
     params_after_folding: int
-    schema: int = 2
+    moments: tuple[Moment, ...] = ()
+    arithmetic: Arithmetic | None = None
+    schema: int = 3
 
     @property
     def names(self) -> tuple[str, ...]:

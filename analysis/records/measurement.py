@@ -90,7 +90,7 @@ class Configuration(Record):
     seconds: float
     recalibrations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    schema: int = 2
+    schema: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
 """From scores to an allocation within budgets."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from analysis.allocation import build_problem, solve_work
@@ -8,11 +10,24 @@ from analysis.allocation.solvers import SOLVERS
 from analysis.commands import budget_text, changed_options, changed_settings, command_line
 from analysis.events import Work
 from analysis.options import Options, as_dict, build
-from analysis.records import Budget, Candidate, QuantSettings, ScoreTable, Solution, Study
+from analysis.records import (
+    Allocation,
+    Budget,
+    Candidate,
+    Evaluation,
+    LatencyTable,
+    QuantSettings,
+    ScoreTable,
+    Solution,
+    Study,
+)
 from analysis.sensitivity import METRICS
 from analysis.steps import Step, StoredParts
+from analysis.workflow.measuring import quantize
 from analysis.workflow.opening import layers
+from analysis.workflow.recipe import Recipe
 from analysis.workspace import Workspace
+from cache.keys import digest
 
 
 def allocate(
@@ -25,8 +40,14 @@ def allocate(
     options: Options | None = None,
     pins: Mapping[str, Candidate] | None = None,
     pin_first_last: bool = True,
+    latency: LatencyTable | None = None,
+    latency_file: str = "latency.csv",
+    free_bits: bool = False,
 ) -> Step[Solution]:
     """Find an allocation within the budgets.
+
+    A solver that needs measured accuracy gets it on the evaluation set, rounded to nearest under
+    the scores' settings; whatever it measures is stored.
 
     Args:
         workspace: Where to work.
@@ -37,6 +58,9 @@ def allocate(
         options: The solver's options; None for its defaults.
         pins: Layers that must take a given candidate.
         pin_first_last: Whether the first and last layer are held at w8a8.
+        latency: Times of the layers, which a budget of ``latency_ms`` and free bits need.
+        latency_file: CSV file with them that the equal command line names.
+        free_bits: Whether to raise bits afterwards where that costs no time.
 
     Raises:
         UnknownNameError: If there is no such solver.
@@ -53,8 +77,9 @@ def allocate(
         if not pin_first_last:
             free = {layer.name: scored.candidates for layer in table.layers if layer.pinned}
             held = {**free, **held}
-        problem = build_problem(table, scored, tuple(budgets), held)
-        return (yield from solve_work(problem, solver, options))
+        problem = build_problem(table, scored, tuple(budgets), held, latency)
+        measure = partial(_measured, workspace, study, scored.settings)
+        return (yield from solve_work(problem, solver, options, measure, free_bits=free_bits))
 
     scoring = build(METRICS[scores.options["metric"]].options, scores.options["options"])
     flags: dict[str, Any] = {
@@ -64,7 +89,21 @@ def allocate(
         "solver": solver,
         "pin": [f"{name}={c.text}" for name, c in pins.items()],
         "release-first-last": not pin_first_last,
+        "latency": "" if latency is None else latency_file,
+        "free-bits": free_bits,
     }
+    chosen: dict[str, Any] = {
+        "budgets": {b.resource: b.limit for b in budgets},
+        "solver": solver,
+        "options": as_dict(options),
+        "pins": {name: c.text for name, c in pins.items()},
+        "pin_first_last": pin_first_last,
+    }
+    if free_bits:
+        chosen["free_bits"] = True
+    inputs = {"scores": scores.key}
+    if latency is not None:
+        inputs["latency"] = latency_digest(latency)
     return Step(
         name="allocate",
         version=method.version,
@@ -77,13 +116,22 @@ def allocate(
             | changed_settings(QuantSettings(**scores.options["settings"])),
         ),
         record=Solution,
-        inputs={"scores": scores.key},
-        options={
-            "budgets": {b.resource: b.limit for b in budgets},
-            "solver": solver,
-            "options": as_dict(options),
-            "pins": {name: c.text for name, c in pins.items()},
-            "pin_first_last": pin_first_last,
-        },
+        inputs=inputs,
+        options=chosen,
         work=work,
     )
+
+
+def _measured(
+    workspace: Workspace, study: Study, settings: QuantSettings, allocation: Allocation
+) -> Work[Evaluation]:
+    """Measure an allocation, or look up what it measured; it enters no list of configurations."""
+    step = quantize(workspace, study, Recipe(allocation, settings=settings))
+    found = yield from replace(step, names=()).need(workspace.store)
+    return found.measured
+
+
+def latency_digest(latency: LatencyTable) -> str:
+    """Return what identifies the times in a latency table, whatever the file is called."""
+    rows = [[row.layer, row.shape, row.candidate.text, row.ns] for row in latency.rows]
+    return digest(sorted(rows))

@@ -69,7 +69,7 @@ def layers(workspace: Workspace, study: Study) -> Step[LayerTable]:
 
     return Step(
         name="layers",
-        version=2,
+        version=3,
         title="Layer table",
         command=command_line("layers", study.spec),
         record=LayerTable,

@@ -3,9 +3,20 @@
 from itertools import product
 
 import numpy as np
+from hypothesis import reject
+from hypothesis import strategies as st
 
-from analysis.allocation import Problem
-from analysis.records import Candidate, Layer, LayerTable, QuantSettings, ScoreTable
+from analysis.allocation import Problem, build_problem
+from analysis.errors import AllocationError
+from analysis.records import (
+    Budget,
+    Candidate,
+    Layer,
+    LayerTable,
+    QuantSettings,
+    ScoreTable,
+    Solution,
+)
 
 
 def every_choice(problem: Problem) -> list[tuple[int, ...]]:
@@ -97,3 +108,68 @@ def make_scores(
         calibration="none",
         interactions=None if interactions is None else np.asarray(interactions, np.float64),
     )
+
+
+CANDIDATES = ("w2a4", "w2a8", "w4a4", "w4a8", "w3a8", "w8a8", "w8a4", "w6a6")
+SCORES = st.floats(-10, 1000).map(lambda v: round(v, 6)) | st.floats(1e-9, 1e-3)
+LIMITS = {"size": (0.2, 1.1), "bops": (0.1, 1.1), "avg_bits": (1.9, 8.5)}
+
+
+@st.composite
+def small_problems(
+    draw: st.DrawFn, budgets: tuple[int, int] = (0, 2), layers: int = 6, pairs: bool = False
+) -> Problem:
+    """Draw up to four candidates a layer, with groups, pins, budgets and interactions."""
+    n = draw(st.integers(1 + pairs, layers))
+    names = draw(
+        st.lists(st.sampled_from(CANDIDATES), min_size=1, max_size=3 if pairs else 4, unique=True)
+    )
+    c = len(names)
+    table = make_table(
+        draw(st.lists(st.integers(1, 5000), min_size=n, max_size=n)),
+        macs=draw(st.lists(st.integers(1, 10**6), min_size=n, max_size=n)),
+        groups=draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)),
+        pinned=tuple(draw(st.sets(st.integers(0, n - 1), max_size=2))),
+        others=draw(st.integers(0, 500)),
+    )
+    values = draw(st.lists(st.lists(SCORES, min_size=c, max_size=c), min_size=n, max_size=n))
+    together = None
+    if pairs:
+        rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+        half = rng.normal(size=(n, c, n, c)) * 10.0 ** rng.integers(-3, 4)
+        half *= rng.random((n, 1, n, 1)) < draw(st.sampled_from([0.3, 1.0]))
+        together = half + half.transpose(2, 3, 0, 1)
+    resources = draw(
+        st.lists(
+            st.sampled_from(sorted(LIMITS)), min_size=budgets[0], max_size=budgets[1], unique=True
+        )
+    )
+    limits = [Budget(resource=r, limit=round(draw(st.floats(*LIMITS[r])), 3)) for r in resources]
+    scores = make_scores(table, " ".join(names), values, interactions=together)
+    try:
+        return build_problem(table, scores, limits)
+    except AllocationError:  # a pinned group without an int8 candidate
+        reject()
+        raise
+
+
+def choice_of(problem: Problem, solution: Solution) -> tuple[int, ...]:
+    """Return the indices of a solution's candidates."""
+    pairs = zip(problem.candidates, solution.allocation.candidates, strict=True)
+    return tuple(own.index(c) for own, c in pairs)
+
+
+def layered_problem(layers: int, candidates: str, budgets: list[Budget], seed: int = 1) -> Problem:
+    """Return layers of 1e3 to 2e6 weights whose scores fall with bits, some sharing activations."""
+    rng = np.random.default_rng(seed)
+    names = [Candidate.parse(text) for text in candidates.split()]
+    bits = np.array([int(c.weight.removeprefix("int")) for c in names])
+    weights = np.exp(rng.uniform(np.log(1e3), np.log(2e6), layers)).astype(int)
+    values = rng.lognormal(0, 2, (layers, 1)) * 4.0**-bits
+    values = values * rng.lognormal(0, 0.2, (layers, len(bits)))
+    table = make_table(
+        [int(w) for w in weights],
+        macs=[int(w) * int(r) for w, r in zip(weights, rng.integers(1, 3000, layers), strict=True)],
+        groups=[i - i % 2 if i % 5 == 0 else i for i in range(layers)],
+    )
+    return build_problem(table, make_scores(table, candidates, values), budgets)

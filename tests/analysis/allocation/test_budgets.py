@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.allocation import parse_budget
-from analysis.allocation.budgets import CostRow, cost_row
+from analysis.allocation.budgets import CostRow, cost_rows
 from analysis.errors import AllocationError, UnknownNameError
 from analysis.records import Budget, Candidate
 from tests.reference.allocation import make_table
@@ -63,7 +63,7 @@ def test_each_resource_counts_what_its_name_says():
     own = ((W4A8, W8A8), (W8A8,))
 
     def row(resource):
-        return cost_row(table, own, Budget(resource=resource, limit=1.0))
+        return cost_rows(table, own, Budget(resource=resource, limit=1.0))[0]
 
     assert row("bops").costs == ((3200, 6400), (3840,))
     assert row("size").costs == row("size_mib").costs == row("avg_bits").costs == ((40, 80), (240,))

@@ -124,7 +124,7 @@ class Store:
         folder = self._at.entry(key)
         with files.explained("read a stored result", self.root):
             for _ in range(5):
-                before = _stamp(folder)
+                before = stamp(folder)
                 step, found = "", cls.__name__
                 try:
                     manifest = sealed.read_manifest(folder)
@@ -139,12 +139,12 @@ class Store:
                     )
                 if not folder.exists():
                     return None
-                if _stamp(folder) != before:
+                if stamp(folder) != before:
                     continue  # another process removed or replaced the entry meanwhile
                 moved = self._quarantine(folder)
                 if moved is None:
                     return None
-                if _stamp(moved) == before:
+                if stamp(moved) == before:
                     name = f"result of step `{step}`" if step else "result"
                     what = f"The stored {name} ({key[:12]}) had to be set aside"
                     _tell(on_damage, what, reason, "it will be computed again")
@@ -338,7 +338,7 @@ class Store:
             # A finished entry of another writer stays; one without manifest makes way.
             if not (folder / sealed.MANIFEST).is_file():
                 moved = self._quarantine(folder)
-                if moved is not None and _stamp(moved) is not None:
+                if moved is not None and stamp(moved) is not None:
                     files.discard(self.root, moved)  # finished at the last moment: an equal one
                 self._publish(staging, folder)
 
@@ -356,7 +356,7 @@ class Store:
         return moved
 
 
-def _stamp(folder: Path) -> bytes | None:
+def stamp(folder: Path) -> bytes | None:
     """Return the manifest as it is, which tells one writing of an entry from another."""
     try:
         return (folder / sealed.MANIFEST).read_bytes()

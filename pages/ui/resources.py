@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.jobs import JobManager
 from cache.layout import default_root
+from cache.remembering import RememberingStore
 from cache.store import Store
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ _lock = threading.Lock()
 
 
 def store() -> Store:
-    """Return the result store."""
-    return Store(default_root())
+    """Return the result store; what was read last is kept in memory."""
+    return _store(default_root())
 
 
 def jobs() -> JobManager:
@@ -33,6 +34,11 @@ def workspace() -> "Workspace":
 
     with _lock:
         return _workspace(default_root(), Workspace)
+
+
+@lru_cache(maxsize=8)
+def _store(root: Path) -> Store:
+    return RememberingStore(root)
 
 
 @lru_cache(maxsize=8)

@@ -3,12 +3,24 @@
 import streamlit as st
 
 from analysis import catalog, workflow
-from analysis.allocation.edit import shift
-from analysis.allocation_file import uniform_allocation
-from analysis.plots.bits import bit_strip
-from analysis.records import Candidate
+from analysis.prediction_error import measured_points, prediction_error
 from analysis.sensitivity import METRICS
-from pages.ui import bits, charts, files, forms, measured, resources, session, shell, work
+from pages.equalizer import equalizer, payload
+from pages.ui import (
+    assigned,
+    bits,
+    drafting,
+    files,
+    forms,
+    measured,
+    predicting,
+    resources,
+    saving,
+    session,
+    shell,
+    solving,
+    work,
+)
 
 page = shell.open_page("Bit assignment", "What do I give up for this size?")
 store, space = resources.store(), resources.workspace()
@@ -20,36 +32,59 @@ if not stored:
         "Score the layers",
         "seconds for the demo; the sensitivity page offers other metrics",
     )
-draft = session.draft(page.study, page.table)
-cards = st.container()
+draft, solution = session.draft(page.study, page.table), solving.last(page)
+configurations = catalog.configurations(store, page.study)
+others = saving.ghosts(page, configurations, solution)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     scores = forms.scores("Scores", stored, "assign-metric")
     with st.popover("Solve for a budget", icon=":material/bolt:", disabled=scores is None):
         if scores is not None:
-            pinned = bool(st.session_state.get("pin-first-last", True))
-            bits.solve_form(page, workflow.score_again(space, page.study, scores), pinned)
-    changes = {
-        "−1 all": lambda: shift(draft, -1),
-        "+1 all": lambda: shift(draft, 1),
-        "Reset to w8a8": lambda: uniform_allocation(page.table, Candidate.parse("w8a8")),
-    }
-    pressed = [name for name in changes if st.button(name, key=f"change-{name}")]
-    pin = st.toggle("Hold first and last layer at w8a8", True, key="pin-first-last")
-if pressed:
-    bits.apply(page, draft, changes[pressed[0]](), pin)
+            solving.form(page, draft, workflow.score_again(space, page.study, scores))
+    with st.popover("Save as", icon=":material/bookmark_add:"):
+        saving.save_form(page, draft)
+    with st.popover("Load", icon=":material/folder_open:"):
+        saving.load_form(page, others)
 
-strip = st.container()
-draft = bits.editor(page, draft, scores, pin)
-with strip:
-    charts.draw(bit_strip(page.table, draft, scores, session.layer() or None), key="strip")
-with st.expander("Paste or copy this allocation as JSON", icon=":material/data_object:"):
-    files.exchange(page, draft)
+points = None if scores is None else measured_points(scores, configurations.values())
+error = None if points is None else prediction_error(points)
+key = f"equalizer-{catalog.study_id(page.study)[:16]}"
+asked = equalizer(
+    payload(
+        page.table,
+        drafting.start(page, draft),
+        scores=scores,
+        noise=stored.get("layer_sqnr"),
+        budgets=solution.budgets if solution else (),
+        remark=solving.remark(solution) if solution else "",
+        ghosts=others,
+        error=error,
+    ),
+    key=key,
+    on_edit=lambda: drafting.from_columns(page, key),
+)
+if asked:
+    st.switch_page(session.PAGES["distributions"])
 
-measure = workflow.quantize(space, page.study, workflow.Recipe(draft))
-found, solution = measure.stored(store), bits.last_solution()
-with cards:
-    bits.readout(bits.Readout(draft, bits.costs(page, draft), scores, found, solution))
-    if found is None:
-        work.obtain(measure, "Quantize and measure", measured.estimate(page, "nearest"))
-shell.command(bits.solve_command(solution, draft), measure.command)
+name = saving.name_of(page.study, draft)
+measure = workflow.quantize(space, page.study, workflow.Recipe(draft), name=name)
+found = measure.stored(store)
+assigned.result(found)
+if found is None:
+    work.obtain(measure, "Quantize and measure", measured.estimate(page, "nearest"))
+if scores is not None and points is not None:
+    predicting.section(scores, points, error, draft)
+with st.expander(
+    "Table of all layers", icon=":material/table:", key="bits-table", on_change="rerun"
+) as listed:
+    if listed.open:
+        bits.editor(page, draft, scores)
+with st.expander(
+    "Paste or copy this allocation as JSON",
+    icon=":material/data_object:",
+    key="bits-json",
+    on_change="rerun",
+) as exchange:
+    if exchange.open:
+        files.exchange(page, draft)
+shell.command(solving.command(solution, draft), measure.command)

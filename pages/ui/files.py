@@ -5,7 +5,7 @@ import streamlit as st
 from analysis.allocation_file import allocation_json, read_allocation
 from analysis.errors import AnalysisError
 from analysis.records import Allocation
-from pages.ui import session
+from pages.ui import drafting
 from pages.ui.shell import Page
 
 
@@ -27,5 +27,6 @@ def exchange(page: Page, draft: Allocation) -> None:
             except AnalysisError as error:
                 st.error(str(error), icon=":material/error:")
                 return
-            session.set_draft(page.study, allocation, rebuild=True)
+            if drafting.replace_draft(page, allocation):
+                st.toast("Layers that read one tensor now share its activation format.")
             st.rerun()

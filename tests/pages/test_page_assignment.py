@@ -7,10 +7,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import catalog, workflow
-from analysis.allocation import allocation_costs
 from analysis.allocation_file import allocation_json, uniform_allocation
 from analysis.events import result
-from analysis.records import Candidate, ScoreTable, Study
+from analysis.records import Allocation, Candidate, LayerTable, ScoreTable, Study
+from pages.equalizer.payload import CODES, codes
 from pages.ui import resources
 
 MAIN = Path(__file__).parents[2] / "pages" / "main.py"
@@ -27,6 +27,19 @@ def scores(demo_study: Study) -> ScoreTable:
     return result(step.events(resources.store()))
 
 
+@pytest.fixture
+def table(demo_study: Study) -> LayerTable:
+    found = catalog.layer_table(resources.store(), demo_study)
+    assert found is not None
+    return found
+
+
+def sent(at: AppTest) -> dict:
+    """What the equalizer was mounted with."""
+    proto = at.get("bidi_component")[0].proto
+    return json.loads(proto.mixed.json or proto.json)
+
+
 def cards(at: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in at.metric}
 
@@ -35,27 +48,30 @@ def button(at: AppTest, label: str):
     return next(b for b in at.button if b.label == label)
 
 
-def _version(at: AppTest) -> int:
-    # The session state of a test has no `get`.
-    return at.session_state["draft_version"] if "draft_version" in at.session_state else 0  # noqa: SIM401
-
-
 def edit(at: AppTest, rows: dict) -> AppTest:
-    key = f"bits-{_version(at)}"
+    """Edit cells of the table, as a user does after opening it."""
+    at.session_state["bits-table"] = True
+    at.run()
+    state = {
+        name: at.session_state[name]
+        for name in ("draft_version", "column_edits")
+        if name in at.session_state
+    }
+    key = f"bits-{state.get('draft_version', 0)}-{state.get('column_edits', 0)}"
     at.session_state[key] = {"edited_rows": rows, "added_rows": [], "deleted_rows": []}
     return at.run()
 
 
-def draft(at: AppTest, study: Study):
-    return at.session_state["draft_of"][catalog.study_id(study)].as_dict()
+def draft(at: AppTest, study: Study) -> Allocation:
+    return at.session_state["draft_of"][catalog.study_id(study)]
 
 
 def test_without_scores_bits_can_be_edited_and_scoring_is_offered(demo_study: Study) -> None:
     at = assignment()
     assert not at.exception
     assert "Score the layers" in [b.label for b in at.button]
-    assert cards(at)["Predicted loss increase"] == "no scores"
-    assert cards(at)["Average weight bits"] == "8.00"
+    assert sent(at)["scores"] is None
+    assert set(sent(at)["start"]["weights"]) == {CODES["int8"]}
 
 
 def test_scores_that_arrive_while_the_page_is_open_are_used(demo_study: Study) -> None:
@@ -65,58 +81,71 @@ def test_scores_that_arrive_while_the_page_is_open_are_used(demo_study: Study) -
     assert resources.jobs().wait(job.id, timeout=120).state == "finished"
     at.run()
     assert not at.exception
-    assert cards(at)["Predicted loss increase"].endswith("nats")
+    assert sent(at)["scores"]["unit"] == "nats"
     button(at, "Solve").click().run()
-    assert "Budget: size ≤ 0.6" in cards(at)
+    assert [budget["text"] for budget in sent(at)["budgets"]] == ["0.6"]
 
 
-def test_an_edited_cell_changes_size_and_prediction(demo_study: Study, scores: ScoreTable) -> None:
+def test_a_cell_edited_in_the_table_reaches_the_columns_as_a_newer_version(
+    demo_study: Study, table: LayerTable, scores: ScoreTable
+) -> None:
     at = assignment()
-    before = cards(at)
+    before = sent(at)
     edit(at, {3: {"Weight": "int4"}})
     assert not at.exception
-    table = catalog.layer_table(resources.store(), demo_study)
-    chosen = draft(at, demo_study)
-    assert chosen[table.names[3]] == Candidate.parse("w4a8")
-    costs = allocation_costs(table, at.session_state["draft_of"][catalog.study_id(demo_study)])
-    assert cards(at)["Size"] == f"{costs.size_mib:.4g} MiB"
-    assert cards(at)["Predicted loss increase"] != before["Predicted loss increase"]
-    assert cards(at)["Measured accuracy"] == "not measured"
+    assert draft(at, demo_study).as_dict()[table.names[3]] == Candidate.parse("w4a8")
+    assert sent(at)["version"] > before["version"]
+    assert sent(at)["start"]["weights"][3] == CODES["int4"]
+    assert any("not measured" in m.value for m in at.markdown)
 
 
-def test_pinned_layers_stay_at_8_bits_until_they_are_released(demo_study: Study) -> None:
+def test_formats_that_are_no_integers_of_the_axis_are_kept(
+    demo_study: Study, table: LayerTable
+) -> None:
     at = assignment()
-    table = catalog.layer_table(resources.store(), demo_study)
+    edit(at, {3: {"Weight": "float"}, 4: {"Weight": "int16"}})
+    assert sent(at)["start"]["weights"][3:5] == [CODES["float"], CODES["int16"]]
+
+
+def test_pinned_layers_keep_their_formats_until_they_are_released(
+    demo_study: Study, table: LayerTable
+) -> None:
+    at = assignment()
     edit(at, {0: {"Weight": "int2"}})
     assert not at.exception
-    assert draft(at, demo_study)[table.names[0]] == Candidate.parse("w8a8")
-    at.toggle(key="pin-first-last").set_value(False).run()
+    assert draft(at, demo_study).as_dict()[table.names[0]] == Candidate.parse("w8a8")
+    at.session_state["pins_of"] = {catalog.study_id(demo_study): (table.names[-1],)}
     edit(at, {0: {"Weight": "int2"}})
-    assert draft(at, demo_study)[table.names[0]] == Candidate.parse("w2a8")
+    assert draft(at, demo_study).as_dict()[table.names[0]] == Candidate.parse("w2a8")
 
 
 def test_layers_that_read_one_tensor_change_their_activation_format_together(
-    demo_study: Study,
+    demo_study: Study, table: LayerTable
 ) -> None:
     at = assignment()
-    table = catalog.layer_table(resources.store(), demo_study)
     group = next(names for names in table.groups.values() if len(names) > 1)
     edit(at, {table.names.index(group[0]): {"Activation": "int4"}})
     assert not at.exception
-    assert {draft(at, demo_study)[name].activation for name in group} == {"int4"}
+    assert {draft(at, demo_study).as_dict()[name].activation for name in group} == {"int4"}
 
 
-def test_the_solver_fills_the_table_within_its_budget(
-    demo_study: Study, scores: ScoreTable
+def test_the_solver_keeps_its_budget_and_the_pins(
+    demo_study: Study, table: LayerTable, scores: ScoreTable
 ) -> None:
     at = assignment()
+    held = table.names[5]
+    edit(at, {5: {"Weight": "int3"}})
+    at.session_state["pins_of"] = {catalog.study_id(demo_study): (table.names[-1], held)}
+    at.run()
     button(at, "Solve").click().run()
     assert not at.exception
-    shown = cards(at)
-    assert "Budget: size ≤ 0.6" in shown
-    table = catalog.layer_table(resources.store(), demo_study)
-    costs = allocation_costs(table, at.session_state["draft_of"][catalog.study_id(demo_study)])
-    assert costs.size_ratio <= 0.6
+    (budget,) = sent(at)["budgets"]
+    assert budget["note"].startswith("optimum certified")
+    (row,) = budget["rows"]
+    chosen = codes(draft(at, demo_study))["weights"]
+    assert row["fixed"] + sum(own[chosen[i]] for i, own in row["costs"]) <= budget["limit"]
+    assert draft(at, demo_study).as_dict()[held].weight == "int3"
+    assert "last solution (milp)" in [ghost["name"] for ghost in sent(at)["ghosts"]]
 
 
 def test_an_infeasible_budget_is_answered_with_the_nearest_feasible_one(
@@ -139,29 +168,63 @@ def test_a_measured_allocation_shows_its_accuracy_with_interval(demo_study: Stud
     card = next(m for m in at.metric if m.label == "Measured accuracy")
     assert card.value.endswith("%")
     assert "n = 597" in card.delta
-    assert any("against float" in m.value and "the noise" in m.value for m in at.markdown)
+    paired = next(m for m in at.metric if m.label == "Against float, paired")
+    assert "the noise" in paired.delta
 
 
-def test_a_pasted_allocation_becomes_the_draft(demo_study: Study) -> None:
+def test_a_prediction_says_its_error_is_unknown_while_too_little_is_measured(
+    demo_study: Study, scores: ScoreTable
+) -> None:
     at = assignment()
-    table = catalog.layer_table(resources.store(), demo_study)
+    at.session_state["prediction-error"] = True
+    at.run()
+    assert not at.exception
+    assert sent(at)["calibration"] is None
+    assert any("an error needs 5" in m.value for m in at.markdown)
+
+
+def test_a_pasted_allocation_becomes_the_draft(demo_study: Study, table: LayerTable) -> None:
+    at = assignment()
+    at.session_state["bits-json"] = True
+    at.run()
     wanted = uniform_allocation(table, Candidate.parse("w3a8"))
     at.text_area[0].set_value(allocation_json(wanted, study="x"))
     button(at, "Use this allocation").click().run()
     assert not at.exception
-    assert draft(at, demo_study) == wanted.as_dict()
+    assert draft(at, demo_study) == wanted
+    assert sent(at)["start"]["weights"] == codes(wanted)["weights"]
 
 
 def test_a_pasted_allocation_of_another_model_is_refused_by_name(demo_study: Study) -> None:
     at = assignment()
+    at.session_state["bits-json"] = True
+    at.run()
     at.text_area[0].set_value(json.dumps({"allocation": {"no.such.layer": "w4a8"}}))
     button(at, "Use this allocation").click().run()
     assert not at.exception
     assert any("no.such.layer" in e.value for e in at.error)
 
 
+def test_a_saved_allocation_is_loaded_compared_with_and_deleted(
+    demo_study: Study, table: LayerTable
+) -> None:
+    at = assignment()
+    edit(at, {3: {"Weight": "int4"}})
+    saved = draft(at, demo_study)
+    at.text_input(key="save-as-name").set_value("mine").run()
+    button(at, "Save").click().run()
+    assert [ghost["name"] for ghost in sent(at)["ghosts"]] == ["mine"]
+    edit(at, {3: {"Weight": "int2"}})
+    assert draft(at, demo_study) != saved
+    button(at, "Load").click().run()
+    assert draft(at, demo_study) == saved
+    button(at, "Delete the name").click().run()
+    assert sent(at)["ghosts"] == []
+
+
 def test_the_draft_survives_a_new_session(demo_study: Study) -> None:
     at = assignment()
     edit(at, {3: {"Weight": "int4"}})
     fresh = assignment()
-    assert cards(fresh)["Average weight bits"] == cards(at)["Average weight bits"] != "8.00"
+    assert sent(fresh)["start"] == sent(at)["start"]
+    assert CODES["int4"] in sent(fresh)["start"]["weights"]

@@ -14,7 +14,7 @@ from analysis.options import describe
 from analysis.records import Allocation, Budget, Candidate, ScoreTable, Solution
 from analysis.steps import Step
 from cache.errors import StoreError
-from pages.ui import drafting, forms, resources, session, uploads
+from pages.ui import drafting, forms, measured, resources, session, timing, uploads, work
 from pages.ui.shell import Page
 
 _USUAL = "milp"  # certified, with any number of budgets
@@ -27,6 +27,7 @@ _LIMITS = {
     "act": ("Peak activation memory, share of w8a8", 0.05, 4.0, 0.8, 0.05),
     "act_mib": ("Peak activation memory in MiB per sample", 0.0001, 1e6, 0.1, 0.01),
     "ace": ("Arithmetic effort with element-wise work, share of w8a8", 0.05, 16.0, 0.6, 0.05),
+    "latency_ms": ("Summed time of the layers in ms", 0.0001, 1e6, 1.0, 0.1),
 }
 
 
@@ -55,8 +56,7 @@ def held(page: Page, draft: Allocation) -> Held:
 
 def form(page: Page, draft: Allocation, step: Step[ScoreTable]) -> None:
     """Draw the form; a solution becomes the draft."""
-    # Those that measure take minutes and run as jobs elsewhere.
-    names = [method.name for method in SOLVERS if MEASURED not in method.needs]
+    names = list(SOLVERS.names())
     solver = st.selectbox(
         "Solver",
         names,
@@ -64,51 +64,90 @@ def form(page: Page, draft: Allocation, step: Step[ScoreTable]) -> None:
         format_func=lambda n: SOLVERS[n].title,
         key="solver",
     )
-    forms.about(SOLVERS[solver])
-    options = SOLVERS[solver].options()
-    if describe(SOLVERS[solver].options):
+    method = SOLVERS[solver]
+    forms.about(method)
+    options = method.options()
+    if describe(method.options):
         with st.expander("Options", icon=":material/tune:"):
-            options = forms.edit(SOLVERS[solver].options, f"solver-{solver}")
-    used = st.multiselect(
-        "Budgets", list(_LIMITS), ["size"], format_func=lambda n: _LIMITS[n][0], key="budgets"
+            options = forms.edit(method.options, f"solver-{solver}")
+    limits = _limits()
+    free_bits = st.toggle(
+        "Raise bits where that costs no time", key="free-bits", help="Needs times of the layers"
     )
-    limits = {}
-    for name in used:
-        label, low, high, start, step_size = _LIMITS[name]
-        limits[name] = st.number_input(label, low, high, start, step_size, key=f"limit-{name}")
+    times = timing.choose(page, "solve-times") if free_bits or "latency_ms" in limits else None
     pinned = held(page, draft)
     count = len(drafting.pins(page.study, page.table))
     st.markdown(
         f":gray[{count} pinned {'layer keeps its' if count == 1 else 'layers keep their'} formats.]"
     )
-    said = st.empty()  # above the button: below it a popover's end may be out of sight
-    if not st.button("Solve", type="primary", icon=":material/bolt:", key="solve"):
-        return
-    if not used:
-        said.error("A solver needs at least one budget: choose one, such as size.")
-        return
-    work = workflow.allocate(
+    asked = workflow.allocate(
         resources.workspace(),
         page.study,
         step,
-        [Budget(resource=name, limit=float(limits[name])) for name in used],
+        [Budget(resource=name, limit=limit) for name, limit in limits.items()],
         solver,
         options=options,
         pins=pinned.candidates,
         pin_first_last=pinned.first_last,
+        latency=times.table if times else None,
+        latency_file=times.file if times else "",
+        free_bits=free_bits,
     )
-    try:
-        solution = result(work.events(resources.store()))
-    except InfeasibleBudgetError as error:
-        said.error(str(error), icon=":material/block:")
+    needs_times = (free_bits or "latency_ms" in limits) and times is None
+    if MEASURED in method.needs:
+        solution = None if needs_times else _searched(page, asked)
+    else:
+        solution = _solved(asked, limits, needs_times)
+    if solution is None:
         return
-    except (AnalysisError, StoreError) as error:
-        said.error(uploads.readable(str(error), resources.store().root), icon=":material/error:")
-        return
-    st.session_state[session.Key.SOLUTION] = work.key
-    st.session_state[session.Key.SOLVE_COMMAND] = f"{work.command} --out allocation.json"
+    st.session_state[session.Key.SOLUTION] = asked.key
+    st.session_state[session.Key.SOLVE_COMMAND] = f"{asked.command} --out allocation.json"
     drafting.replace_draft(page, solution.allocation)
     st.rerun()
+
+
+def _limits() -> dict[str, float]:
+    used = st.multiselect(
+        "Budgets", list(_LIMITS), ["size"], format_func=lambda n: _LIMITS[n][0], key="budgets"
+    )
+    found = {}
+    for name in used:
+        label, low, high, start, step_size = _LIMITS[name]
+        found[name] = float(
+            st.number_input(label, low, high, start, step_size, key=f"limit-{name}")
+        )
+    return found
+
+
+def _searched(page: Page, asked: Step[Solution]) -> Solution | None:
+    """Offer a search by measured accuracy, which is a job, and then what it found."""
+    each = measured.estimate(page, "nearest")
+    found = work.obtain(asked, "Search", f"each allocation that is measured: {each}")
+    if found is None:
+        return None
+    for note in found.notes:
+        st.markdown(f":material/info: {note}")
+    taken = st.button("Use this allocation", type="primary", icon=":material/check:", key="use")
+    return found if taken else None
+
+
+def _solved(asked: Step[Solution], limits: dict[str, float], needs_times: bool) -> Solution | None:
+    said = st.empty()  # above the button: below it a popover's end may be out of sight
+    if not st.button("Solve", type="primary", icon=":material/bolt:", key="solve"):
+        return None
+    if not limits:
+        said.error("A solver needs at least one budget: choose one, such as size.")
+        return None
+    if needs_times:
+        said.error("A budget in ms and free bits need times of the layers: give or measure them.")
+        return None
+    try:
+        return result(asked.events(resources.store()))
+    except InfeasibleBudgetError as error:
+        said.error(str(error), icon=":material/block:")
+    except (AnalysisError, StoreError) as error:
+        said.error(uploads.readable(str(error), resources.store().root), icon=":material/error:")
+    return None
 
 
 def last(page: Page) -> Solution | None:

@@ -228,3 +228,58 @@ def test_the_draft_survives_a_new_session(demo_study: Study) -> None:
     fresh = assignment()
     assert sent(fresh)["start"] == sent(at)["start"]
     assert CODES["int4"] in sent(fresh)["start"]["weights"]
+
+
+def test_a_search_by_measured_accuracy_is_a_job_whose_result_is_taken_by_hand(
+    demo_study: Study, table: LayerTable, scores: ScoreTable
+) -> None:
+    at = assignment()
+    at.selectbox(key="solver").set_value("prefix").run()
+    assert "Solve" not in [b.label for b in at.button]
+    button(at, "Search").click().run()
+    job = resources.jobs().jobs()[0]
+    assert resources.jobs().wait(job.id, timeout=240).state == "finished"
+    before = draft(at, demo_study)
+    at.run()
+    assert not at.exception
+    assert any("allocations were measured" in m.value for m in at.markdown)
+    assert draft(at, demo_study) == before
+    button(at, "Use this allocation").click().run()
+    assert not at.exception
+    assert draft(at, demo_study) != before
+    assert "--solver prefix" in " ".join(code.value for code in at.code)
+
+
+def test_a_budget_in_ms_asks_for_times_and_keeps_them(
+    demo_study: Study, table: LayerTable, scores: ScoreTable
+) -> None:
+    at = assignment()
+    at.multiselect(key="budgets").set_value(["latency_ms"]).run()
+    button(at, "Solve").click().run()
+    assert any("need times of the layers" in e.value for e in at.error)
+    rows = [
+        f"{name},{candidate.text},{0.1 * int(candidate.weight.removeprefix('int')):.1f}"
+        for name in table.names
+        for candidate in (*scores.candidates, Candidate.parse("w8a8"))
+    ]
+    text = "\n".join(["layer,candidate,ms", *dict.fromkeys(rows)])
+    at.file_uploader(key="solve-times-upload").upload("times.csv", text.encode(), "text/csv").run()
+    at.number_input(key="limit-latency_ms").set_value(0.4 * len(table.names)).run()
+    button(at, "Solve").click().run()
+    assert not at.exception
+    assert not at.error
+    ms = sum(0.1 * int(c.weight.removeprefix("int")) for c in draft(at, demo_study).candidates)
+    assert ms <= 0.4 * len(table.names) + 1e-9
+    assert "--latency latency.csv" in " ".join(code.value for code in at.code)
+
+
+def test_a_latency_table_that_misses_layers_is_refused_by_name(
+    demo_study: Study, table: LayerTable, scores: ScoreTable
+) -> None:
+    at = assignment()
+    at.multiselect(key="budgets").set_value(["latency_ms"]).run()
+    text = f"layer,candidate,ms\n{table.names[0]},w8a8,1.0\n"
+    at.file_uploader(key="solve-times-upload").upload("times.csv", text.encode(), "text/csv").run()
+    button(at, "Solve").click().run()
+    assert not at.exception
+    assert any(table.names[1] in e.value for e in at.error)

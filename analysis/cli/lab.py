@@ -8,10 +8,17 @@ from analysis.cli.parser import Call
 from analysis.cli.session import opened, usage
 from analysis.initialization.effects import effects
 from analysis.initialization.settings import DEFAULT_ARCHITECTURES, DEFAULT_INITIALIZERS
-from analysis.initialization.summary import Row, from_start_to_end, in_percent, summarise
+from analysis.initialization.summary import (
+    TOO_FEW,
+    Row,
+    from_start_to_end,
+    in_percent,
+    summarise,
+    too_few,
+)
 from analysis.records import InitRun
 from analysis.records.initialization import FOLLOWED, KEPT, RECIPES
-from analysis.workflow.initializing import OF_STUDY
+from analysis.workflow.initializing import OF_STUDY, judged
 
 
 def initialization(call: Call) -> None:
@@ -29,9 +36,11 @@ def initialization(call: Call) -> None:
                 workers=args.workers,
             )
         found, cached = session.run(step)
+        measure = judged(session.workspace.store, lab, found)
     if args.out is not None:
         write(Path(args.out), to_json(found).encode())
-    rows, said = summarise(found), effects(found)
+    rows = summarise(found, measure)
+    said = effects(found, 4 if 4 in rows[0].bits else rows[0].bits[0], measure)
     data = {
         "data": found.data,
         "runs": [_run(run) for run in found.runs],
@@ -107,4 +116,5 @@ def _table(rows: tuple[Row, ...]) -> str:
     return (
         f"{table(head, lines, sides)}\nLost: points of accuracy at per-tensor min-max, mean over "
         "the seeds with half its 95 % interval; ranges and channel precision at the start and end."
+        + (f"\n{TOO_FEW}" if too_few(rows) else "")
     )

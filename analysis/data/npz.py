@@ -149,7 +149,9 @@ def _check_shapes(members: dict[str, Member], what: str) -> None:
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataError(
             f"{what} must hold `x` as uint8 (0..255) or float, got {x.dtype}. "
-            "Convert with `x.astype(np.uint8)` if the values are 0..255."
+            "Convert with `x.astype(np.uint8)` if these are pixels in 0..255, and with "
+            "`x.astype(np.float32)` if they are anything else, such as numbers of words: the model "
+            "is given them as they are."
         )
     if len(x.shape) not in (3, 4) or not math.prod(x.shape):
         raise DataError(

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from math import expm1, log, sqrt
 from typing import Protocol
 
-from scipy import stats
-from scipy.optimize import brentq
-
 # The interval of the largest magnitude holds this share of all draws.
 COVERED = 0.95
 
@@ -55,6 +52,30 @@ class ExpectedRange:
         return self.high - self.low
 
 
+# scipy.stats takes as long to load as torch; networks are drawn and trained without it.
+
+
+def uniform(low: float, high: float) -> Draws:
+    """Return the uniform distribution between two ends."""
+    from scipy import stats
+
+    return stats.uniform(low, high - low)
+
+
+def normal(mean: float, std: float) -> Draws:
+    """Return the normal distribution."""
+    from scipy import stats
+
+    return stats.norm(mean, std)
+
+
+def truncated_normal(std: float, at: float) -> Draws:
+    """Return the normal distribution about 0 with all beyond ``at`` deviations cut off."""
+    from scipy import stats
+
+    return stats.truncnorm(-at, at, 0.0, std)
+
+
 def expected_range(draws: Draws, n: int) -> ExpectedRange:
     """Return the extremes of ``n`` independent draws.
 
@@ -81,6 +102,8 @@ def _magnitude(draws: Draws, share: float) -> float:
     """Return the magnitude that a draw exceeds with probability ``share``."""
     if draws.mean() == 0:  # all distributions here are symmetric about their mean
         return float(draws.isf(share / 2))
+    from scipy.optimize import brentq
+
     limit = max(abs(float(draws.isf(share / 4))), abs(float(draws.ppf(share / 4))))
 
     def excess(t: float) -> float:
@@ -102,6 +125,8 @@ class SphereEntry:
         """Return the value above which the probability is ``q``."""
         if self.dimension == 1:
             return 1.0 if q < 0.5 else -1.0
+        from scipy import stats
+
         square = stats.beta.isf(2 * min(q, 1 - q), 0.5, (self.dimension - 1) / 2)
         return sqrt(float(square)) if q <= 0.5 else -sqrt(float(square))
 
@@ -113,6 +138,8 @@ class SphereEntry:
         """Return the probability of values above ``x``."""
         if self.dimension == 1:
             return 0.5 * ((x < 1) + (x < -1))
+        from scipy import stats
+
         half = 0.5 * float(stats.beta.sf(min(x * x, 1.0), 0.5, (self.dimension - 1) / 2))
         return half if x >= 0 else 1 - half
 

@@ -1,67 +1,48 @@
 """What a study shows, in sentences: effects beyond the noise of the seeds, and those inside it."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
 from analysis.errors import OptionError
-from analysis.initialization.networks import ARCHITECTURES, Architecture
+from analysis.initialization.against import counterparts, more_error, more_lost, pairs_of
+from analysis.initialization.effect import (
+    LEVEL,
+    RECIPE_TITLES,
+    Effect,
+    Quantity,
+    Title,
+    counted,
+    p_text,
+    points,
+)
+from analysis.initialization.failures import Yardstick, trained, yardstick
+from analysis.initialization.setbacks import set_apart, unfinished
 from analysis.initialization.summary import (
-    FAILED_BELOW,
     activation_range,
     common_bits,
     drop,
     estimate,
     geometric,
-    qmse,
-    trained,
     weight_range,
 )
-from analysis.records.initialization import APP, PAPER, RECIPES, InitRun, InitStudy
+from analysis.records.initialization import RECIPES, InitRun, InitStudy
 
-LEVEL = 0.05
-RECIPE_TITLES = {PAPER: "per-tensor min-max", APP: "the app's defaults"}
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """An answer in a sentence.
-
-    ``size`` is eta squared (the share of the variance that lies between the initializers), a mean
-    difference, a ratio, a rank correlation or a count, as ``text`` says; ``p_value`` is NaN where
-    nothing was tested. ``shown`` says that the effect lies beyond the noise. ``n`` counts runs, or
-    pairs of runs.
-    """
-
-    question: str
-    architecture: str
-    shown: bool
-    text: str
-    size: float
-    p_value: float
-    n: int
+# Below five runs not even a perfect order has an exact p-value under 5 %.
+FEWEST = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number of every run; ``show`` writes it, ranges are compared by their logarithm."""
-
-    name: str
-    of: Callable[[InitRun], float]
-    show: Callable[[float], str]
-    logarithm: bool
-
-
-def effects(study: InitStudy, bits: int = 4) -> tuple[str, ...]:
+def effects(study: InitStudy, bits: int = 4, measure: Yardstick | None = None) -> tuple[str, ...]:
     """Return the sentences of :func:`findings`."""
-    return tuple(finding.text for finding in findings(study, bits))
+    return tuple(finding.text for finding in findings(study, bits, measure))
 
 
-def findings(study: InitStudy, bits: int = 4) -> tuple[Effect, ...]:
-    """Tell what depends on the initializer and on the architecture.
+def findings(
+    study: InitStudy, bits: int = 4, measure: Yardstick | None = None, title: Title = str
+) -> tuple[Effect, ...]:
+    """Tell how training went, and what depends on the initializer and on the architecture.
 
     Only runs that trained count. The one-way analysis of variance and the Kruskal-Wallis test over
     the seeds must both fall below 5 %; nothing is corrected for asking several questions.
@@ -71,6 +52,8 @@ def findings(study: InitStudy, bits: int = 4) -> tuple[Effect, ...]:
     Args:
         study: The runs.
         bits: Width at which drops and errors are compared.
+        measure: What runs must come up to; None to judge them by each other.
+        title: Writes the names of initializers and architectures.
 
     Raises:
         AnalysisError: If the runs were quantized at different widths.
@@ -90,17 +73,20 @@ def findings(study: InitStudy, bits: int = 4) -> tuple[Effect, ...]:
             "final pre-activation range", lambda run: activation_range(run, -1), _number, True
         ),
     ]
-    runs = trained(study)
+    measure = measure or yardstick(study)
+    runs = trained(study, measure)
     found: list[Effect] = []
     for architecture in study.architectures:
         own = [run for run in runs if run.architecture == architecture]
-        found.extend(_set_apart(study, architecture, len(own)))
-        found.extend(_between(own, architecture, quantity) for quantity in (*ranges, *drops))
-        found.extend(_with_accuracy(own, architecture, quantity) for quantity in drops)
-    for regular, separable in _counterparts(study):
-        pairs = _pairs(runs, regular, separable)
-        found.extend(_more_lost(pairs, regular, separable, quantity) for quantity in drops)
-        found.append(_more_error(pairs, regular, separable, bits, at))
+        found.extend(set_apart(study, architecture, measure, title))
+        found.extend(unfinished(own, architecture, title))
+        found.extend(_between(own, architecture, quantity, title) for quantity in (*ranges, *drops))
+        found.extend(_with_accuracy(own, architecture, quantity, title) for quantity in drops)
+    for regular, separable in counterparts(study):
+        pairs = pairs_of(runs, regular, separable)
+        both = f"{title(separable)} against {title(regular)}"
+        found.extend(more_lost(pairs, separable, both, quantity) for quantity in drops)
+        found.append(more_error(pairs, separable, both, bits, at))
     return tuple(found)
 
 
@@ -108,28 +94,14 @@ def _drop(recipe: str, place: int, bits: int, at: int) -> Quantity:
     return Quantity(
         f"accuracy drop at {bits} bits ({RECIPE_TITLES[recipe]})",
         lambda run: float(drop(run)[place, at]),
-        _points,
+        points,
         False,
     )
 
 
-def _set_apart(study: InitStudy, architecture: str, kept: int) -> Iterator[Effect]:
-    runs = [run for run in study.runs if run.architecture == architecture]
-    diverged = [run for run in runs if run.diverged]
-    if kept == len(runs):
-        return
-    names = ", ".join(dict.fromkeys(run.initializer for run in diverged)) or "none"
-    text = (
-        f"{architecture}: {len(runs) - kept} of {len(runs)} runs are left out below, "
-        f"{len(diverged)} because training diverged ({names}), the others because their float "
-        f"accuracy stayed below {FAILED_BELOW:.0%} of the best or near guessing: what they lose "
-        "says nothing about their ranges."
-    )
-    count = len(runs) - kept
-    yield Effect("training failures", architecture, True, text, float(count), np.nan, len(runs))
-
-
-def _between(runs: Sequence[InitRun], architecture: str, quantity: Quantity) -> Effect:
+def _between(
+    runs: Sequence[InitRun], architecture: str, quantity: Quantity, title: Title
+) -> Effect:
     """Compare the variance between the initializers with that between the seeds."""
     groups: dict[str, list[float]] = {}
     for run in runs:
@@ -138,20 +110,26 @@ def _between(runs: Sequence[InitRun], architecture: str, quantity: Quantity) -> 
     n = len(runs)
 
     def effect(shown: bool, words: str, size: float = np.nan, p: float = np.nan) -> Effect:
-        return Effect(question, architecture, shown, f"{architecture}: {words}", size, p, n)
+        return Effect(question, architecture, shown, f"{title(architecture)}: {words}", size, p, n)
 
     if len(groups) < 2 or n <= len(groups):
+        needed = (
+            "two initializers from which networks trained"
+            if len(groups) < 2
+            else "two seeds of an initializer at least"
+        )
         return effect(
             False,
-            f"whether the {quantity.name} depends on the initializer cannot be told from {n} "
-            f"trained runs of {len(groups)} initializers: it takes two seeds at least.",
+            f"whether the {quantity.name} depends on the initializer cannot be told from "
+            f"{counted(n, 'trained run')} of {counted(len(groups), 'initializer')}: it takes "
+            f"{needed}.",
         )
     summary = geometric if quantity.logarithm else estimate
     means = {name: summary(values).mean for name, values in groups.items()}
     lowest, highest = (choose(means, key=lambda name: means[name]) for choose in (min, max))
     spread = (
-        f"from {quantity.show(means[lowest])} ({lowest}) to {quantity.show(means[highest])} "
-        f"({highest})"
+        f"from {quantity.show(means[lowest])} ({title(lowest)}) to "
+        f"{quantity.show(means[highest])} ({title(highest)})"
     )
     samples = [
         np.log(values) if quantity.logarithm else np.array(values) for values in groups.values()
@@ -165,8 +143,8 @@ def _between(runs: Sequence[InitRun], architecture: str, quantity: Quantity) -> 
         anova = float(stats.f_oneway(*samples).pvalue)
         ranks = float(stats.kruskal(*samples).pvalue)
     numbers = (
-        f"(ANOVA p = {anova:.2g}, eta² = {size:.2f}, Kruskal-Wallis p = {ranks:.2g}, {n} runs of "
-        f"{len(groups)} initializers)"
+        f"(ANOVA p = {p_text(anova)}, eta² = {size:.2f}, Kruskal-Wallis p = {p_text(ranks)}, "
+        f"{n} runs of {len(groups)} initializers)"
     )
     if anova < LEVEL and ranks < LEVEL:
         words = f"the {quantity.name} depends on the initializer, {spread} {numbers}."
@@ -189,103 +167,49 @@ def _eta_squared(groups: Sequence[np.ndarray[tuple[int], np.dtype[np.float64]]])
     return 1 - within / total
 
 
-def _with_accuracy(runs: Sequence[InitRun], architecture: str, quantity: Quantity) -> Effect:
+def _with_accuracy(
+    runs: Sequence[InitRun], architecture: str, quantity: Quantity, title: Title
+) -> Effect:
     """Tell whether networks that learned less also lose more."""
     question = f"Does the {quantity.name} go with poorer training?"
     accuracy, lost = [run.float_accuracy for run in runs], [quantity.of(run) for run in runs]
     n = len(runs)
-    if n < 4 or np.ptp(accuracy) == 0 or np.ptp(lost) == 0:
-        words = f"whether the {quantity.name} goes with poorer training cannot be told."
-        return Effect(question, architecture, False, f"{architecture}: {words}", np.nan, np.nan, n)
+
+    def effect(shown: bool, words: str, size: float = np.nan, p: float = np.nan) -> Effect:
+        return Effect(question, architecture, shown, f"{title(architecture)}: {words}", size, p, n)
+
+    untold = f"whether the {quantity.name} goes with poorer training cannot be told"
+    if n < FEWEST:
+        return effect(
+            False, f"{untold} from {counted(n, 'trained run')}: it takes {FEWEST} at least."
+        )
+    if np.ptp(accuracy) == 0 or np.ptp(lost) == 0:
+        same = "learned" if np.ptp(accuracy) == 0 else "lose"
+        return effect(False, f"{untold}: all {n} runs {same} the same.")
     test = stats.spearmanr(accuracy, lost)
     size, p = float(test.statistic), float(test.pvalue)
-    numbers = f"(Spearman {size:+.2f} with the float accuracy, p = {p:.2g}, {n} runs)"
-    shown = p < LEVEL and size < 0
-    if shown:
+    numbers = f"(Spearman {size:+.2f} with the float accuracy, p = {p_text(p)}, {n} runs)"
+    if p < LEVEL:
         words = (
             f"networks that learned less also lose more: part of the {quantity.name} may be poorer "
             f"training {numbers}."
+            if size < 0
+            else f"networks that learned more lose more, so poorer training does not explain the "
+            f"{quantity.name} {numbers}."
         )
     else:
-        words = f"the {quantity.name} does not go with poorer training {numbers}."
-    return Effect(question, architecture, shown, f"{architecture}: {words}", size, p, n)
+        words = (
+            f"that the {quantity.name} goes with poorer training is not shown, nor that it does "
+            f"not {numbers}: among {n} runs only a correlation beyond ±{_smallest_shown(n):.2f} "
+            "stands out."
+        )
+    return effect(p < LEVEL and size < 0, words, size, p)
 
 
-def _counterparts(study: InitStudy) -> Iterator[tuple[str, str]]:
-    """Give the pairs of architectures that differ in being separable only."""
-
-    def others(architecture: Architecture) -> tuple[bool, bool]:
-        return architecture.residual, architecture.batchnorm
-
-    here = [ARCHITECTURES[name] for name in study.architectures if name in ARCHITECTURES]
-    for regular in here:
-        for separable in here:
-            same = others(regular) == others(separable)
-            if same and separable.separable and not regular.separable:
-                yield regular.name, separable.name
-
-
-Pairs = list[tuple[InitRun, InitRun]]
-
-
-def _pairs(runs: Sequence[InitRun], regular: str, separable: str) -> Pairs:
-    place = {(run.architecture, run.initializer, run.seed): run for run in runs}
-    return [
-        (run, other)
-        for run in runs
-        if run.architecture == regular
-        and (other := place.get((separable, run.initializer, run.seed))) is not None
-    ]
-
-
-def _more_lost(pairs: Pairs, regular: str, separable: str, quantity: Quantity) -> Effect:
-    question = f"Is the {quantity.name} larger in separable networks?"
-    gap = estimate(quantity.of(second) - quantity.of(first) for first, second in pairs)
-    both = f"{separable} against {regular}"
-    if gap.n < 2:
-        words = f"{both}: the {quantity.name} cannot be compared on {gap.n} pairs."
-        return Effect(question, separable, False, words, gap.mean, np.nan, gap.n)
-    p = _p_value([quantity.of(second) - quantity.of(first) for first, second in pairs])
-    numbers = f"95 % interval {_points(gap.low)} to {_points(gap.high)}, {gap.n} pairs"
-    if gap.low <= 0 <= gap.high:
-        verdict = f"differs by {_points(gap.mean)}, which is inside the noise"
-    else:
-        size = _points(abs(gap.mean)).lstrip("+")
-        verdict = f"is {size} {'larger' if gap.mean > 0 else 'smaller'}"
-    words = f"{both}: the {quantity.name} {verdict} ({numbers})."
-    return Effect(question, separable, gap.low > 0, words, gap.mean, p, gap.n)
-
-
-def _more_error(pairs: Pairs, regular: str, separable: str, bits: int, at: int) -> Effect:
-    recipe = RECIPES.index(PAPER)
-    name = f"accumulated QMSE at {bits} bits ({RECIPE_TITLES[PAPER]}, median layer)"
-    question = f"Is the {name} larger in separable networks?"
-    ratios = [float(qmse(second)[recipe, at] / qmse(first)[recipe, at]) for first, second in pairs]
-    ratio = geometric(ratios)
-    both = f"{separable} against {regular}"
-    if ratio.n < 2:
-        words = f"{both}: the {name} cannot be compared on {ratio.n} pairs."
-        return Effect(question, separable, False, words, ratio.mean, np.nan, ratio.n)
-    shown = ratio.low > 1
-    inside = ratio.low <= 1 <= ratio.high
-    words = (
-        f"{both}: the {name} is {ratio.mean:.2g} times as large"
-        f"{', which is inside the noise' if inside else ''} (95 % interval {ratio.low:.2g} to "
-        f"{ratio.high:.2g}, {ratio.n} pairs)."
-    )
-    p = _p_value([float(value) for value in np.log(ratios)])
-    return Effect(question, separable, shown, words, ratio.mean, p, ratio.n)
-
-
-def _p_value(differences: list[float]) -> float:
-    """Return the p-value of the paired t test, 1 without any difference."""
-    if np.ptp(differences) == 0:
-        return 0.0 if differences[0] else 1.0
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f} points"
+def _smallest_shown(n: int) -> float:
+    """Return the rank correlation at which the p-value of n runs is the level."""
+    t = float(stats.t.ppf(1 - LEVEL / 2, n - 2))
+    return t / float(np.sqrt(n - 2 + t * t))
 
 
 def _number(value: float) -> str:

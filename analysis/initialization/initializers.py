@@ -6,10 +6,10 @@ from math import isfinite, prod, sqrt
 from types import MappingProxyType
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from analysis.errors import OptionError, UnknownNameError
+from analysis.initialization import draws
 from analysis.initialization.draws import Draws, ExpectedRange, SphereEntry, expected_range
 
 GLOROT = "Glorot & Bengio 2010, AISTATS 9:249"
@@ -109,7 +109,8 @@ def parse_initializer(text: str) -> Initializer:
         raise OptionError(f"LOW of `{form}` must lie below HIGH, got `{text}`.")
     name = f"{kind}:{_number(first)}:{_number(second)}"
     make = _normal if kind == "normal" else _uniform
-    title = f"N({first:g}, {second:g})" if kind == "normal" else f"U({first:g}, {second:g})"
+    # Of all digits: figures and tables tell initializers apart by their titles.
+    title = f"{'N' if kind == 'normal' else 'U'}({_number(first)}, {_number(second)})"
     return make(name, title, "chosen by hand", first, second)
 
 
@@ -139,7 +140,7 @@ def _uniform(name: str, title: str, reference: str, low: float, high: float) -> 
         title,
         reference,
         lambda shape, generator, *_: _fill_uniform(low, high, shape, generator),
-        lambda *_: stats.uniform(low, high - low),
+        lambda *_: draws.uniform(low, high),
     )
 
 
@@ -149,7 +150,7 @@ def _normal(name: str, title: str, reference: str, mean: float, std: float) -> I
         title,
         reference,
         lambda shape, generator, *_: _fill_normal(mean, std, shape, generator),
-        lambda *_: stats.norm(mean, std),
+        lambda *_: draws.normal(mean, std),
     )
 
 
@@ -166,7 +167,7 @@ def _scaled(
         f"{title} uniform",
         reference,
         lambda shape, generator, i, o: _fill_uniform(-half(i, o), half(i, o), shape, generator),
-        lambda i, o, _: stats.uniform(-half(i, o), 2 * half(i, o)),
+        lambda i, o, _: draws.uniform(-half(i, o), half(i, o)),
         fan_out,
     )
     normal = Initializer(
@@ -174,7 +175,7 @@ def _scaled(
         f"{title} normal",
         reference,
         lambda shape, generator, i, o: _fill_normal(0.0, std(i, o), shape, generator),
-        lambda i, o, _: stats.norm(0.0, std(i, o)),
+        lambda i, o, _: draws.normal(0.0, std(i, o)),
         fan_out,
     )
     return uniform, normal
@@ -229,7 +230,7 @@ def _table() -> Mapping[str, Initializer]:
             f"Normal σ = {TRUNCATED_STD:g} cut at {TRUNCATED_AT:g} σ",
             "as in Abadi et al. 2016, arXiv:1605.08695",
             _fill_truncated,
-            lambda *_: stats.truncnorm(-TRUNCATED_AT, TRUNCATED_AT, 0.0, TRUNCATED_STD),
+            lambda *_: draws.truncated_normal(TRUNCATED_STD, TRUNCATED_AT),
         ),
     ]
     return MappingProxyType({initializer.name: initializer for initializer in found})

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from analysis.errors import DataError
 
+# Side of an image in pixels.
+SMALLEST = 8
+
 
 @dataclass(frozen=True, slots=True)
 class LabData:
@@ -30,10 +33,10 @@ class LabData:
     def __post_init__(self) -> None:
         """Check shapes and labels."""
         shapes = {tuple(x.shape[1:]) for x in self.images}
-        if len(shapes) > 1 or any(x.dim() != 4 or min(x.shape[2:]) < 8 for x in self.images):
+        if len(shapes) > 1 or any(x.dim() != 4 or min(x.shape[2:]) < SMALLEST for x in self.images):
             raise DataError(
-                "Images of all parts must be (N, C, H, W) of one shape, 8 x 8 at least, got "
-                f"{', '.join(str(tuple(x.shape)) for x in self.images)}."
+                f"Images of all parts must be (N, C, H, W) of one shape, at least {SMALLEST} x "
+                f"{SMALLEST}, got {', '.join(str(tuple(x.shape)) for x in self.images)}."
             )
         if any(len(x) < 2 for x in self.images):
             raise DataError(

@@ -57,7 +57,8 @@ def run_many(
         bits: Widths at which the trained networks are quantized.
 
     Yields:
-        ``Progress`` in runs, several a second.
+        ``Progress`` in epochs of all runs and one more a run, several a second; while processes
+        start, which tells no pace, out of a single unit.
 
     Returns:
         The runs in the order of the settings.
@@ -72,23 +73,52 @@ def run_many(
     workers = min(workers, len(settings))
     if workers > 1:
         return (yield from _side_by_side(settings, data, workers, done, bits))
+    count = _Count(settings)
     found = []
     for place, setting in enumerate(settings):
-        run = yield from _counted(train_run(setting, data, bits), place, len(settings))
+        run = yield from _counted(train_run(setting, data, bits), place, count)
         found.append(run)
         done(setting, run)
-        yield Progress(place + 1, len(settings), f"{setting.title}: done")
+        yield count.finished(place, f"{setting.title}: done")
     return tuple(found)
 
 
-def _counted(work: Work[InitRun], done: int, total: int) -> Work[InitRun]:
-    """Report a run's progress in runs."""
+class _Count:
+    """How far runs are: a unit for every epoch and one for the quantization of each run."""
+
+    def __init__(self, settings: Sequence[RunSetting]) -> None:
+        self.units = [setting.epochs + 1 for setting in settings]
+        self.done = [0] * len(settings)
+        self.runs = 0
+
+    def moved(self, place: int, done: int, message: str) -> Progress:
+        """Note how far a run is; its last unit counts when it has been handed over."""
+        self.done[place] = min(done, self.units[place] - 1)
+        return self.progress(message)
+
+    def finished(self, place: int, message: str) -> Progress:
+        """Note that a run has ended, early if it diverged."""
+        self.done[place] = self.units[place]
+        self.runs += 1
+        return self.progress(message)
+
+    def progress(self, message: str) -> Progress:
+        """Say how far all of them are."""
+        text = f"{self.runs} of {len(self.units)} runs · {message}"
+        return Progress(sum(self.done), sum(self.units), text)
+
+
+def _counted(work: Work[InitRun], place: int, count: _Count) -> Work[InitRun]:
+    """Report a run's progress among all of them."""
     while True:
         try:
             event = next(work)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        yield Progress(done, total, event.message) if isinstance(event, Progress) else event
+        if isinstance(event, Progress):
+            yield count.moved(place, event.done, event.message)
+        else:
+            yield event
 
 
 def _side_by_side(
@@ -100,10 +130,11 @@ def _side_by_side(
 ) -> Work[tuple[InitRun, ...]]:
     found: dict[int, InitRun] = {}
     total = len(settings)
-    message = f"starting {workers} processes"
+    count = _Count(settings)
+    report = Progress(0, 1, f"starting {workers} processes, a few seconds")
     with _started(settings, data, workers, bits) as answers:
         while len(found) < total:
-            yield Progress(len(found), total, message)
+            yield report
             try:
                 place, frame = answers.get(timeout=TICK)
             except queue.Empty:
@@ -114,7 +145,7 @@ def _side_by_side(
                     f"A worker process must run until its work is done, the one for {setting.title}"
                     " ended by itself. Is there memory for all of them? Ask for fewer workers."
                 )
-            text = frame.text.decode()
+            text = "" if frame.kind == "run" else frame.text.decode()
             if frame.kind == "refused":
                 raise AnalysisError(text)
             if frame.kind == "failed":
@@ -122,9 +153,11 @@ def _side_by_side(
             if frame.kind == "run":
                 run = found[place] = loads(InitRun, frame.text, frame.archive)
                 done(setting, run)
-                text = f"{setting.title}: done"
-            message = text
-    yield Progress(total, total, message)
+                report = count.finished(place, f"{setting.title}: done")
+            else:
+                said = json.loads(text)
+                report = count.moved(place, said["done"], said["message"])
+    yield report
     return tuple(found[place] for place in range(total))
 
 

@@ -9,13 +9,17 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from analysis.errors import AnalysisError
+from analysis.initialization.failures import Yardstick, failure, yardstick
 from analysis.records import FloatArray
 from analysis.records.initialization import RECIPES, InitRun, InitStudy
 
 CONFIDENCE = 0.95
-# A run whose float accuracy is below this share of the best of its architecture did not train;
-# nor did one that came less far than this from guessing to perfect.
-FAILED_BELOW, FAILED_NEAR_CHANCE = 0.75, 0.1
+# Seeds from which on an interval is worth reading.
+MEANINGFUL = 3
+TOO_FEW = (
+    "n = 2: two seeds are too few for an interval that means something, it would be 12.7 standard "
+    "errors wide to each side. Add seeds."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,16 @@ class Estimate:
 
 
 def in_percent(found: Estimate) -> str:
-    """Write a share in % with half the width of its interval, a dash without runs."""
+    """Write a share in % with half the width of its interval, a dash without runs.
+
+    Two runs have none that means something, which is said in its place; one run has none at all.
+    """
     if not found.n:
         return "–"
-    half = f" ± {100 * (found.high - found.mean):.2f}" if found.n > 1 else ""
-    return f"{100 * found.mean:.2f}{half}"
+    mean = f"{100 * found.mean:.2f}"
+    if found.n < MEANINGFUL:
+        return mean if found.n == 1 else f"{mean} (n = {found.n})"
+    return f"{mean} ± {100 * (found.high - found.mean):.2f}"
 
 
 def from_start_to_end(found: tuple[Estimate, Estimate], digits: str) -> str:
@@ -71,21 +80,25 @@ class Row:
     acp: tuple[Estimate, Estimate]
 
 
-def summarise(study: InitStudy) -> tuple[Row, ...]:
+def summarise(study: InitStudy, measure: Yardstick | None = None) -> tuple[Row, ...]:
     """Return a row for every initializer and architecture, in the order of the runs.
+
+    Args:
+        study: The runs.
+        measure: What runs must come up to; None to judge them by each other.
 
     Raises:
         AnalysisError: If the runs were quantized at different widths.
     """
     bits = common_bits(study)
-    good = set(map(id, trained(study)))
+    measure = measure or yardstick(study)
     rows = []
     for architecture in study.architectures:
         for initializer in study.initializers:
             runs = study.select(initializer, architecture)
             if not runs:
                 continue
-            own = [run for run in runs if id(run) in good]
+            own = [run for run in runs if not failure(run, measure)]
             live = [run for run in runs if not run.diverged]
             rows.append(
                 Row(
@@ -109,6 +122,11 @@ def summarise(study: InitStudy) -> tuple[Row, ...]:
                 )
             )
     return tuple(rows)
+
+
+def too_few(rows: Iterable[Row]) -> bool:
+    """Tell whether a mean of some row is that of two runs."""
+    return any(each.n == MEANINGFUL - 1 for row in rows for each in (row.accuracy, *row.drop[0]))
 
 
 def estimate(values: Iterable[float]) -> Estimate:
@@ -146,31 +164,6 @@ def common_bits(study: InitStudy) -> tuple[int, ...]:
             f"{', '.join(str(bits) for bits in sorted(found)) or 'no runs'}. Run them again alike."
         )
     return found.pop()
-
-
-def trained(study: InitStudy) -> tuple[InitRun, ...]:
-    """Return the runs that did not diverge and did not fail to train.
-
-    A run failed if its float accuracy stayed below 75 % of the best of its architecture, or below a
-    tenth of the way from guessing (one over the number of logits) to 1. What a network that never
-    learned loses by quantization says nothing about its ranges.
-    """
-    best: dict[str, float] = {}
-    for run in study.runs:
-        if not run.diverged:
-            best[run.architecture] = max(best.get(run.architecture, 0.0), run.float_accuracy)
-    return tuple(
-        run
-        for run in study.runs
-        if not run.diverged
-        and run.float_accuracy >= FAILED_BELOW * best[run.architecture]
-        and run.float_accuracy >= _near_chance(run)
-    )
-
-
-def _near_chance(run: InitRun) -> float:
-    chance = 1 / float(run.offsets[-1] - run.offsets[-2])
-    return chance + FAILED_NEAR_CHANCE * (1 - chance)
 
 
 def drop(run: InitRun) -> FloatArray:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from analysis.events import Progress, Work
+from analysis.initialization.adam import Adam
 from analysis.initialization.initializers import parse_initializer
 from analysis.initialization.lab_data import LabData
 from analysis.initialization.measuring import Measured, measure, offsets, one_thread, refolded
@@ -54,7 +55,7 @@ def train_run(setting: RunSetting, data: LabData, bits: tuple[int, ...] = BITS) 
         yield Progress(
             epoch,
             setting.epochs + 1,
-            f"{setting.title}: epoch {epoch} of {setting.epochs}, loss {run.loss[epoch - 1]:.3f}, "
+            f"{setting.title}: epoch {epoch} of {setting.epochs}, loss {run.loss[epoch - 1]:.4g}, "
             f"accuracy {run.accuracy[epoch]:.1%}",
         )
     figures = None
@@ -82,9 +83,7 @@ class _Run:
             weights, order = (_generator(2 * setting.seed + i) for i in range(2))
             initialize(self.model, parse_initializer(setting.initializer), weights)
         self.order = order
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=setting.learning_rate, fused=True
-        )
+        self.optimizer = Adam(self.model.parameters())
         self.step = 0
         self.diverged = ""
         epochs, layers = setting.epochs + 1, len(self.network.table.layers)
@@ -118,14 +117,13 @@ class _Run:
         self.model.train()
         for own in chosen:
             rate = 0.5 * (1 + math.cos(math.pi * self.step / steps))
-            self.optimizer.param_groups[0]["lr"] = self.setting.learning_rate * rate
             loss = F.cross_entropy(self.model(x[own]), y[own])
             if not math.isfinite(loss.item()):
                 self.diverged = f"epoch {epoch}, step {self.step + 1}: the loss is {loss.item()}"
                 break
-            self.optimizer.zero_grad()
+            self.optimizer.forget()
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
+            self.optimizer.step(self.setting.learning_rate * rate)
             self.step += 1
             total += loss.item() * len(own)
         else:

@@ -49,7 +49,8 @@ def _run(setting: RunSetting, data: LabData, bits: tuple[int, ...], answers: IO[
             send(answers, Frame("run", *dumps(end.value)))
             return
         if isinstance(event, Progress):
-            send(answers, Frame("progress", event.message.encode()))
+            said = {"done": event.done, "message": event.message}
+            send(answers, Frame("progress", json.dumps(said).encode()))
 
 
 def main() -> None:

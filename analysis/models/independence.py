@@ -10,7 +10,7 @@ from analysis.models.calls import Slot
 from analysis.models.dataflow import Trace
 from analysis.models.prefix import Prefix
 from analysis.models.replay import Plan, run
-from analysis.models.samples import SampleAxis
+from analysis.models.samples import SampleAxis, first_replaced
 
 # Relative to the largest value: a batched product may round a row by what stands beside it.
 _TOLERANCE = 1e-4
@@ -37,7 +37,7 @@ def check_independent(
     n = len(example)
     if n < 2:
         return
-    other = _first_replaced(example)
+    other = first_replaced(example)
     passes = []
     for x in (example, other):
         kept = Prefix()
@@ -62,21 +62,6 @@ def check_independent(
         "Samples of a batch must not influence each other, in eval mode changing one changes the "
         "logits of the others. Make the model treat samples apart."
     )
-
-
-def _first_replaced(example: Tensor) -> Tensor:
-    """Return the batch with another first sample.
-
-    That is the sample that differs most from it. Equal samples have no such: the first is mirrored
-    then, and moved by a half where that changes nothing either.
-    """
-    other = example.clone()
-    apart = (example - example[:1]).abs().flatten(1).sum(1)
-    other[0] = example[int(apart.argmax())]
-    if not apart.any():
-        mirrored = example[0].flip(-1)
-        other[0] = example[0] + 0.5 if torch.equal(mirrored, example[0]) else mirrored
-    return other
 
 
 def _differs(first: Tensor, second: Tensor) -> bool:

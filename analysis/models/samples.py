@@ -84,9 +84,7 @@ def _first_sample(
 ) -> dict[Slot, Tensor]:
     """Tell which entries along each slot's sample axis change with the first sample."""
     passes = []
-    other = example.clone()
-    other[0] = other[0].flip(-1) + 1.0
-    for x in (example, other):
+    for x in (example, first_replaced(example)):
         caught: dict[Slot, Tensor] = {}
         with torch.no_grad():
             run(module, trace, x, Plan(), record=Prefix(caught))
@@ -97,3 +95,18 @@ def _first_sample(
             differs = (passes[0][slot] != passes[1][slot]).movedim(axis.axis, 0)
             changed[slot] = differs.reshape(len(differs), -1).any(1)
     return changed
+
+
+def first_replaced(example: Tensor) -> Tensor:
+    """Return the batch with another first sample, one that a model accepts as it does the others.
+
+    That is the sample that differs most from it. Equal samples have no such: the first is mirrored
+    then, and moved by a half where that changes nothing either.
+    """
+    other = example.clone()
+    apart = (example - example[:1]).abs().flatten(1).sum(1)
+    other[0] = example[int(apart.argmax())]
+    if not apart.any():
+        mirrored = example[0].flip(-1)
+        other[0] = example[0] + 0.5 if torch.equal(mirrored, example[0]) else mirrored
+    return other

@@ -26,7 +26,7 @@ from analysis.plots.colours import HIGHEST, NO_VALUE, SCALE, Coding
 from analysis.plots.diverging import DIVERGING, Symmetric, bar_above, make_room_above
 from analysis.plots.labels import count, layer_labels, number, plain, ticks
 from analysis.plots.roles import ROLE_WORDS
-from analysis.plots.runs import check_role
+from analysis.plots.runs import check_role, said
 from analysis.records import FloatArray, InitRun
 from analysis.records.initialization import FOLLOWED, KEPT
 
@@ -48,18 +48,25 @@ STRIP, SLIDER = 300, 84
 
 
 def epoch_heatmap(
-    run: InitRun, role: str, statistic: str, selected: str | None = None
+    run: InitRun,
+    role: str,
+    statistic: str,
+    selected: str | None = None,
+    *,
+    batchnorm: bool = True,
 ) -> go.Figure:
     """Draw a statistic of every layer at every epoch, one byte of colour a cell.
 
     Colours fade to zero where there are negative values. They are logarithmic where values are far
-    apart. Cells without a finite value are grey, or empty among negative values.
+    apart. Cells without a finite value are grey, or empty among negative values; layers that have
+    no such tensor have no row.
 
     Args:
         run: The run.
         role: One of :data:`analysis.records.initialization.FOLLOWED`.
         statistic: One of :data:`analysis.records.initialization.KEPT`, or ``range``.
         selected: Layer whose row is outlined.
+        batchnorm: Whether the network has BatchNorms, which were folded.
 
     Raises:
         UnknownNameError: If there is no such tensor or statistic.
@@ -69,14 +76,16 @@ def epoch_heatmap(
     if statistic not in WORDS:
         raise UnknownNameError("statistic of a run", statistic, WORDS)
     values = run.ranges(role) if statistic == RANGE else run.statistic(role, statistic)
-    values = values.T  # (L, E + 1)
+    absent = _without(run, role)
+    held = [place for place, name in enumerate(run.layers) if name not in absent]
+    values = values.T[held]  # (L, E + 1)
     if not np.isfinite(values).any():
         raise AnalysisError(
             f"No {WORDS[statistic]} of the {ROLE_WORDS[role]} is finite in this run"
             + (f", which diverged: {run.diverged}. " if run.diverged else ". ")
             + "Choose another run."
         )
-    names = list(run.layers)
+    names = [run.layers[place] for place in held]
     look, scale_word = _colours(values)
     figure = go.Figure(
         go.Heatmap(
@@ -109,7 +118,8 @@ def epoch_heatmap(
         outline_category(figure, "y", selected)
     unknown = int((~np.isfinite(values)).sum())
     facts = [
-        *_facts(run),
+        *_facts(run, batchnorm),
+        _none(absent),
         scale_word,
         f"{count(unknown, 'cell')} without a finite value" if unknown else "",
     ]
@@ -123,15 +133,20 @@ def epoch_heatmap(
     return make_room_above(figure, WORDS[statistic])
 
 
-def epoch_animation(run: InitRun, role: str, selected: str | None = None) -> go.Figure:
+def epoch_animation(
+    run: InitRun, role: str, selected: str | None = None, *, batchnorm: bool = True
+) -> go.Figure:
     """Draw every layer from its smallest to its largest value, with a slider over the epochs.
+
+    The slider ends at the last epoch that the run has seen.
 
     The axis is the same at every epoch. The custom data of every bar begin with the layer's name.
 
     Args:
-        run: The run; epochs after it diverged have no bars.
+        run: The run.
         role: One of :data:`analysis.records.initialization.FOLLOWED`.
         selected: Layer to point out.
+        batchnorm: Whether the network has BatchNorms, which were folded.
 
     Raises:
         UnknownNameError: If there is no such tensor.
@@ -144,6 +159,8 @@ def epoch_animation(run: InitRun, role: str, selected: str | None = None) -> go.
         raise AnalysisError(
             f"No range of the {ROLE_WORDS[role]} is finite in this run. Choose another run."
         )
+    last = _last(run, role)
+    kept = kept[: last + 1]
     names = run.layers
     scale = scale_of(every)
     shown = [_frame(names, each.T, scale, selected) for each in kept]
@@ -163,12 +180,12 @@ def epoch_animation(run: InitRun, role: str, selected: str | None = None) -> go.
         sliders=[_slider(len(kept), room)],
     )
     mark_selected(figure, names, selected)
-    facts = [*_facts(run), READING, scale_fact(scale)]
-    first, last = (float(np.nanmedian(run.ranges(role)[epoch])) for epoch in (0, _last(run, role)))
+    facts = [*_facts(run, batchnorm), _none(_without(run, role)), READING, scale_fact(scale)]
+    medians = np.nanmedian(run.ranges(role)[[0, last]], axis=1)
     title = f"Ranges of the {ROLE_WORDS[role]} by epoch"
     alt = (
-        f"{title} in {count(len(names), 'layer')}: the median range goes from {number(first)} to "
-        f"{number(last)} in {count(_last(run, role), 'epoch')}."
+        f"{title} in {count(len(names), 'layer')}: the median range goes from "
+        f"{number(float(medians[0]))} to {number(float(medians[1]))} in {count(last, 'epoch')}."
     )
     return theme.dress(figure, title, facts, height=STRIP + SLIDER + room, alt=alt)
 
@@ -185,6 +202,15 @@ def _colours(values: FloatArray) -> tuple[dict[str, object], str]:
             "colorbar": bar_above(*signed.ticks(5)),
         }, f"colours logarithmic above ±{signed.linear:g}" if signed.linear else "linear colours"
     coding = Coding.of(values)
+    if coding.low == coding.high:
+        # In the middle of the scale they would be nearly as grey as a missing value.
+        return {
+            "z": np.where(np.isfinite(values), HIGHEST, NO_VALUE).astype(np.uint8),
+            "zmin": NO_VALUE,
+            "zmax": HIGHEST,
+            "colorscale": SCALE,
+            "colorbar": bar_above([HIGHEST], [number(coding.high)]),
+        }, "one value everywhere"
     return {
         "z": coding.codes(values),
         "zmin": NO_VALUE,
@@ -239,11 +265,30 @@ def _last(run: InitRun, role: str) -> int:
     return int(np.flatnonzero(np.isfinite(run.ranges(role)).any(axis=1))[-1])
 
 
-def _facts(run: InitRun) -> list[str]:
+def _without(run: InitRun, role: str) -> tuple[str, ...]:
+    """Name the layers that have no tensor of this role.
+
+    In a run that diverged a missing value may have been one that is not finite; then only the last
+    layer is known to have nothing behind an activation function.
+    """
+    if run.diverged:
+        return run.layers[-1:] if role == FOLLOWED[2] else ()
+    known = np.isfinite(run.statistic(role, "low"))  # (E + 1, L)
+    return tuple(name for at, name in enumerate(run.layers) if not known[:, at].any())
+
+
+def _none(absent: tuple[str, ...]) -> str:
+    """Say which layers have no such tensor, empty without any."""
+    if not absent:
+        return ""
+    return f"{plain(', '.join(absent))} {'has' if len(absent) == 1 else 'have'} none"
+
+
+def _facts(run: InitRun, batchnorm: bool) -> list[str]:
     """Say whose epochs these are."""
     return [
         f"{plain(run.initializer)}, {plain(run.architecture)}, seed {run.seed}",
-        count(run.epochs, "epoch"),
-        "BatchNorm folded",
-        f"diverged: {plain(run.diverged)}" if run.diverged else "",
+        f"asked for {count(run.epochs, 'epoch')}" if run.diverged else count(run.epochs, "epoch"),
+        "BatchNorm folded" if batchnorm else "",
+        f"diverged: {said(run.diverged)}" if run.diverged else "",
     ]

@@ -1,7 +1,6 @@
 """The accuracy that quantization costs networks trained from different initializers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
@@ -10,42 +9,40 @@ from plotly.basedatatypes import BaseTraceType
 
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.plots import theme
+from analysis.plots.lab_rows import Bar, bars_of
 from analysis.plots.labels import count, plain
-from analysis.plots.runs import LEVEL, diverged, interval, key, look, seeds
-from analysis.records import FloatArray, InitStudy
+from analysis.plots.runs import (
+    LEVEL,
+    MEANINGFUL,
+    Failed,
+    data_of,
+    diverged,
+    interval,
+    key,
+    look,
+    seeds,
+    untrained,
+)
+from analysis.records import InitStudy
 from analysis.records.initialization import APP, PAPER, RECIPES
 
 ROW = 24
-# Between initializers, in rows.
-GAP = 0.5
 RECIPE_WORDS = {PAPER: "one min-max range per tensor", APP: "the app's default settings"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """One initializer and architecture; percentages, drops (S,) of the seeds that trained."""
-
-    initializer: str
-    architecture: str
-    row: float
-    drops: FloatArray
-    seeds: tuple[int, ...]
-    trained: FloatArray
-    lost: tuple[str, ...]
-
-
-def drop_bars(study: InitStudy, recipe: str, bits: int) -> go.Figure:
+def drop_bars(study: InitStudy, recipe: str, bits: int, failed: Failed = ()) -> go.Figure:
     """Draw the accuracy that quantization costs, by initializer and architecture.
 
     Bars are means over the seeds with their 95 % interval (Student's t over the seeds), dots the
     seeds. The accuracy of the float networks stands beside each bar, so that a network that trained
-    badly is not taken for one that quantizes badly. Runs that diverged are counted beside the bar
-    and in no mean.
+    badly is not taken for one that quantizes badly. Runs that diverged or failed to train have no
+    dot and are in no bar: they are counted beside it.
 
     Args:
         study: The runs.
         recipe: One of :data:`analysis.records.initialization.RECIPES`.
         bits: Of weights and activations.
+        failed: Runs that did not train.
 
     Raises:
         UnknownNameError: If there is no such recipe.
@@ -61,7 +58,7 @@ def drop_bars(study: InitStudy, recipe: str, bits: int) -> go.Figure:
                 f"Runs were quantized to {', '.join(map(str, run.bits))} bits, not to {bits}. "
                 "Choose one of them."
             )
-    bars = _bars_of(study, recipe, bits)
+    bars = bars_of(study, recipe, bits, failed)
     figure = go.Figure()
     for at, architecture in enumerate(study.architectures):
         own = [bar for bar in bars if bar.architecture == architecture and bar.drops.size]
@@ -83,19 +80,21 @@ def drop_bars(study: InitStudy, recipe: str, bits: int) -> go.Figure:
         yaxis=_initializers(bars),
         yaxis2=_float_accuracy(bars),
     )
-    # A second axis is drawn only where a trace has it.
-    figure.add_trace(go.Scatter(x=[None], y=[None], yaxis="y2", hoverinfo="skip"))
+    # An axis is drawn only where a trace has it.
+    for axis in ("y", "y2"):
+        figure.add_trace(go.Scatter(x=[None], y=[None], yaxis=axis, hoverinfo="skip"))
     groups = [study.select(bar.initializer, bar.architecture) for bar in bars]
     facts = [
         *(key(look(at)[0], plain(name)) for at, name in enumerate(study.architectures)),
         f"weights and activations at {bits} bits",
         RECIPE_WORDS[recipe],
-        plain(study.data),
+        data_of(study),
         f"n = {', '.join(f'{n:,}' for n in sorted({run.n for run in study.runs}))}",
         f"{seeds(groups)} each",
-        f"bars: mean with {100 * LEVEL:g} % interval, dots: seeds",
+        _reading(bars),
         "right: float accuracy",
         diverged(groups),
+        untrained(groups, failed),
     ]
     return theme.dress(
         figure,
@@ -106,35 +105,15 @@ def drop_bars(study: InitStudy, recipe: str, bits: int) -> go.Figure:
     )
 
 
-def _bars_of(study: InitStudy, recipe: str, bits: int) -> list[_Bar]:
-    """Return a bar for every initializer and architecture that has runs, from top to bottom."""
-    bars: list[_Bar] = []
-    row = 0.0
-    for initializer in study.initializers:
-        for architecture in study.architectures:
-            runs = study.select(initializer, architecture)
-            if not runs:
-                continue
-            good = [run for run in runs if not run.diverged]
-            trained = 100 * np.array([run.float_accuracy for run in good])
-            left = [run.quantized_accuracy(recipe)[run.bits.index(bits)] for run in good]
-            bars.append(
-                _Bar(
-                    initializer,
-                    architecture,
-                    row,
-                    trained - 100 * np.array(left),
-                    tuple(run.seed for run in good),
-                    trained,
-                    tuple(f"seed {run.seed}: {run.diverged}" for run in runs if run.diverged),
-                )
-            )
-            row += 1
-        row += GAP
-    return bars
+def _reading(bars: Sequence[Bar]) -> str:
+    """Say what bars and dots are."""
+    most = max(bar.drops.size for bar in bars)
+    if most < MEANINGFUL:
+        return "bars: mean, too few seeds for an interval, dots: seeds"
+    return f"bars: mean with {100 * LEVEL:g} % interval, dots: seeds"
 
 
-def _drawn(bars: Sequence[_Bar], colour: str) -> list[BaseTraceType]:
+def _drawn(bars: Sequence[Bar], colour: str) -> list[BaseTraceType]:
     """Return the bars of one architecture with their intervals, and the dots of their seeds."""
     found = [interval(bar.drops) for bar in bars]
     means = np.array([mean for mean, _, _ in found])
@@ -171,7 +150,7 @@ def _drawn(bars: Sequence[_Bar], colour: str) -> list[BaseTraceType]:
             customdata=[
                 [plain(bar.initializer), f"{plain(bar.architecture)}, seed {seed}", trained]
                 for bar in bars
-                for seed, trained in zip(bar.seeds, bar.trained.tolist(), strict=True)
+                for seed, trained in zip(bar.seeds, bar.floats.tolist(), strict=True)
             ],
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{x:.2f} points of "
             "%{customdata[2]:.2f} %<extra></extra>",
@@ -179,24 +158,37 @@ def _drawn(bars: Sequence[_Bar], colour: str) -> list[BaseTraceType]:
     ]
 
 
-def _details(bar: _Bar, mean: float, low: float, high: float) -> str:
+def _details(bar: Bar, mean: float, low: float, high: float) -> str:
     """Return what a bar's hover says."""
-    ends = f"95 % interval {low:.2f} to {high:.2f}" if isfinite(low) else "one seed, so no interval"
-    trained, _, above = interval(bar.trained)
-    spread = f" ± {above - trained:.2f}" if isfinite(above) else ""
+    ends = f"95 % interval {low:.2f} to {high:.2f}"
+    if not isfinite(low):
+        ends = (
+            "one seed, so no interval" if bar.drops.size == 1 else "too few seeds for an interval"
+        )
+    floats, _, above = interval(bar.floats)
+    spread = f" ± {above - floats:.2f}" if isfinite(above) else ""
     lines = [
         plain(bar.architecture),
         f"{mean:.2f} points lost, {ends}",
-        f"float {trained:.2f}{spread} %",
-        *(plain(f"diverged, {each}") for each in bar.lost),
+        f"float {floats:.2f}{spread} %",
+        *(f"diverged, {each}" for each in bar.lost),
+        f"{count(bar.failed, 'run')} failed to train" if bar.failed else "",
     ]
-    return "<br>".join(lines)
+    return "<br>".join(line for line in lines if line)
 
 
-def _nothing(figure: go.Figure, bar: _Bar) -> None:
-    """Say in place of a bar that all its runs diverged."""
+def _nothing(figure: go.Figure, bar: Bar) -> None:
+    """Say in place of a bar that none of its runs trained."""
+    runs = count(len(bar.lost) + bar.failed, "run")
+    how = (
+        "all diverged"
+        if not bar.failed
+        else "all failed to train"
+        if not bar.lost
+        else "none trained"
+    )
     figure.add_annotation(
-        text=plain(f"{count(len(bar.lost), 'run')} of {bar.architecture}, all diverged"),
+        text=plain(f"{runs} of {bar.architecture}, {how}"),
         x=0,
         y=bar.row,
         xanchor="left",
@@ -206,7 +198,7 @@ def _nothing(figure: go.Figure, bar: _Bar) -> None:
     )
 
 
-def _initializers(bars: Sequence[_Bar]) -> dict[str, object]:
+def _initializers(bars: Sequence[Bar]) -> dict[str, object]:
     """Return the axis with the names of the initializers, each beside the middle of its bars."""
     rows: dict[str, list[float]] = {}
     for bar in bars:
@@ -218,17 +210,13 @@ def _initializers(bars: Sequence[_Bar]) -> dict[str, object]:
     }
 
 
-def _float_accuracy(bars: Sequence[_Bar]) -> dict[str, object]:
+def _float_accuracy(bars: Sequence[Bar]) -> dict[str, object]:
     """Return the axis on the right that says how well the float networks were trained."""
     texts = []
     for bar in bars:
-        mean, _, high = interval(bar.trained)
+        mean, _, high = interval(bar.accuracy)
         spread = f" ± {high - mean:.1f}" if isfinite(high) else ""
-        total = len(bar.lost) + len(bar.seeds)
-        parts = [
-            f"{mean:.1f}{spread} %" if isfinite(mean) else "",
-            f"{len(bar.lost)} of {total} diverged" if bar.lost else "",
-        ]
+        parts = [f"{mean:.1f}{spread} %" if isfinite(mean) else "", bar.without]
         texts.append(", ".join(part for part in parts if part))
     return _rows(bars) | {
         "tickvals": [bar.row for bar in bars],
@@ -238,7 +226,7 @@ def _float_accuracy(bars: Sequence[_Bar]) -> dict[str, object]:
     }
 
 
-def _rows(bars: Sequence[_Bar]) -> dict[str, object]:
+def _rows(bars: Sequence[Bar]) -> dict[str, object]:
     return {
         "range": [bars[-1].row + 0.7, -0.7],
         "tickfont": {"size": 12},
@@ -249,17 +237,18 @@ def _rows(bars: Sequence[_Bar]) -> dict[str, object]:
     }
 
 
-def _sentence(bars: Sequence[_Bar], bits: int) -> str:
+def _sentence(bars: Sequence[Bar], bits: int) -> str:
     """Name the worst and the best bar."""
     known = [bar for bar in bars if bar.drops.size]
     start = f"Accuracy lost at {bits} bits by initializer"
     if not known:
-        return f"{start}: every run diverged."
+        every = "every run diverged" if not any(bar.failed for bar in bars) else "no run trained"
+        return f"{start}: {every}."
     ranked = sorted(known, key=lambda bar: float(bar.drops.mean()))
     best, worst = ranked[0], ranked[-1]
     return (
         f"{start}: most from {worst.initializer} in {worst.architecture} with "
-        f"{worst.drops.mean():.2f} points of {worst.trained.mean():.1f} %, least from "
+        f"{worst.drops.mean():.2f} points of {worst.floats.mean():.1f} %, least from "
         f"{best.initializer} in {best.architecture} with {best.drops.mean():.2f} points of "
-        f"{best.trained.mean():.1f} %."
+        f"{best.floats.mean():.1f} %."
     )

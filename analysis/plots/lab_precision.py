@@ -1,6 +1,6 @@
 """What initializers leave behind after training: how much of a layer's range its channels use."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,18 +11,24 @@ from analysis.plots.axes import layer_axis, mark_selected
 from analysis.plots.labels import count, number, plain
 from analysis.plots.roles import ROLE_WORDS
 from analysis.plots.runs import (
+    Failed,
     check_role,
+    data_of,
     diverged,
+    is_failed,
     legend_above,
     look,
     over_seeds,
     runs_of,
     seeds,
+    untrained,
 )
-from analysis.records import FloatArray, InitStudy
+from analysis.records import FloatArray, InitRun, InitStudy
 
 HEIGHT = 340
 END = -1
+# Between the dots of a layer, whose place is 1 wide, and from the first to the last.
+CLOSEST, WIDEST = 0.12, 0.62
 
 
 def acp_by_initializer(
@@ -31,11 +37,12 @@ def acp_by_initializer(
     role: str = "weight",
     epoch: int = END,
     selected: str | None = None,
+    failed: Failed = (),
 ) -> go.Figure:
     """Draw the average channel precision of every layer by initializer.
 
-    Dots are means over the seeds, bars reach from the smallest to the largest. The custom data of
-    every dot begin with the name of its layer.
+    Dots are means over the seeds, bars reach from the smallest to the largest. Runs that failed to
+    train are left out. The custom data of every dot begin with the name of its layer.
 
     Args:
         study: The runs.
@@ -43,12 +50,14 @@ def acp_by_initializer(
         role: One of :data:`analysis.records.initialization.FOLLOWED`.
         epoch: 0 as initialized, -1 at the end of training.
         selected: Layer to point out.
+        failed: Runs that did not train.
 
     Raises:
         UnknownNameError: If there is no such architecture or tensor.
         AnalysisError: If a run has no such epoch, or nothing is finite.
     """
     check_role(role)
+    when = "after training" if epoch == END else f"at epoch {epoch}" if epoch else "as initialized"
     groups = runs_of(study, architecture)
     shortest = min(run.epochs for runs in groups.values() for run in runs)
     if not -1 <= epoch <= shortest:
@@ -57,20 +66,24 @@ def acp_by_initializer(
         )
     layers = next(iter(groups.values()))[0].layers
     figure, ends = go.Figure(), {}
-    for at, (name, runs) in enumerate(groups.items()):
+    kept = {
+        name: own
+        for name, runs in groups.items()
+        if (own := [run for run in runs if not is_failed(run, failed)])
+    }
+    # Closer together than layers are, so that dots of one layer are seen as such.
+    step = min(CLOSEST, WIDEST / max(1, len(kept) - 1))
+    for at, (name, runs) in enumerate(kept.items()):
         found = np.array([run.statistic(role, "acp")[epoch] for run in runs])  # (S, L)
         mean, low, high = over_seeds(found)
         if np.isfinite(mean).any():
             ends[name] = float(np.nanmean(mean))
-        aside = 0.62 * (at / max(1, len(groups) - 1) - 0.5) if len(groups) > 1 else 0.0
+        aside = step * (at - (len(kept) - 1) / 2)
         figure.add_trace(
             _dots(name, study.initializers.index(name), aside, layers, mean, low, high)
         )
     if not ends:
-        raise AnalysisError(
-            f"No channel precision of the {ROLE_WORDS[role]} of `{architecture}` is finite at this "
-            "epoch: every run diverged, or every channel is dead. Choose another epoch."
-        )
+        raise AnalysisError(_nothing(groups, architecture, role, when, failed))
     figure.update_layout(
         xaxis=layer_axis(layers) | {"ticklen": 4},
         yaxis={
@@ -80,13 +93,13 @@ def acp_by_initializer(
         },
     )
     mark_selected(figure, layers, selected)
-    when = "after training" if epoch == END else f"at epoch {epoch}" if epoch else "as initialized"
     facts = [
         plain(architecture),
         "mean channel range over the range of the layer",
         f"{seeds(groups.values())} each: mean, smallest to largest",
-        plain(study.data),
+        data_of(study),
         diverged(groups.values()),
+        untrained(groups.values(), failed),
     ]
     title = f"Channel precision of the {ROLE_WORDS[role]} {when}"
     best, worst = max(ends, key=ends.__getitem__), min(ends, key=ends.__getitem__)
@@ -95,7 +108,27 @@ def acp_by_initializer(
         f"from {best} with {number(ends[best])}, lowest from {worst} with {number(ends[worst])}."
     )
     theme.dress(figure, title, facts, height=HEIGHT + theme.LABEL_HEIGHT, alt=alt)
-    return legend_above(figure, list(groups))
+    return legend_above(figure, list(kept))
+
+
+def _nothing(
+    groups: Mapping[str, Sequence[InitRun]],
+    architecture: str,
+    role: str,
+    when: str,
+    failed: Failed,
+) -> str:
+    """Say why there is nothing to draw."""
+    runs = [run for own in groups.values() for run in own]
+    lost = sum(bool(run.diverged) for run in runs)
+    without = sum(is_failed(run, failed) for run in runs)
+    counts = [f"{lost} diverged" if lost else "", f"{without} failed to train" if without else ""]
+    why = " and ".join(text for text in counts if text)
+    return (
+        f"There is no channel precision of the {ROLE_WORDS[role]} of {architecture} {when}: of "
+        f"{count(len(runs), 'run')} {why or 'each holds dead channels or single values only'}. "
+        "Choose another architecture or other initializers."
+    )
 
 
 def _dots(

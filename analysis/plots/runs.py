@@ -1,6 +1,6 @@
 """Training runs in figures: which to draw, their colours, their spread over the seeds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import ceil
 
 import numpy as np
@@ -14,6 +14,8 @@ from analysis.records import FloatArray, InitRun, InitStudy
 from analysis.records.initialization import FOLLOWED
 
 LEVEL = 0.95
+# Seeds from which on an interval is worth reading: that of two is 12.7 standard errors wide.
+MEANINGFUL = 3
 # Of middle lightness, so that lines can be read on a light and on a dark page.
 COLOURS = (
     theme.ACCENT,
@@ -29,6 +31,9 @@ COLOURS = (
 )
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down")
 _ENTRY, _LINE, _ROOM = 7.5, 21, 640
+
+# Runs that did not train, by initializer, architecture and seed.
+Failed = Collection[tuple[str, str, int]]
 
 
 def look(at: int) -> tuple[str, str]:
@@ -77,12 +82,12 @@ def layer_at(layers: Sequence[str], layer: str) -> int:
 
 
 def interval(values: FloatArray) -> tuple[float, float, float]:
-    """Return the mean over seeds and its 95 % interval by Student's t; NaN ends below two seeds."""
+    """Return the mean over seeds and its 95 % interval by Student's t, NaN below three seeds."""
     known = values[np.isfinite(values)]
     if not known.size:
         return float("nan"), float("nan"), float("nan")
     mean = float(known.mean())
-    if known.size == 1:
+    if known.size < MEANINGFUL:
         return mean, float("nan"), float("nan")
     error = float(known.std(ddof=1)) / known.size**0.5
     half = float(student.ppf(0.5 + LEVEL / 2, known.size - 1)) * error
@@ -106,6 +111,32 @@ def seeds(groups: Iterable[Sequence[InitRun]]) -> str:
     if len(numbers) == 1:
         return count(numbers[0], "seed")
     return f"{numbers[0]} to {numbers[-1]} seeds"
+
+
+def is_failed(run: InitRun, failed: Failed) -> bool:
+    """Tell whether a run that did not diverge counts as failed."""
+    return not run.diverged and (run.initializer, run.architecture, run.seed) in failed
+
+
+def untrained(groups: Iterable[Sequence[InitRun]], failed: Failed) -> str:
+    """Name the runs that failed to train without diverging, empty without any."""
+    runs = [run for group in groups for run in group]
+    lost = [run for run in runs if is_failed(run, failed)]
+    if not lost:
+        return ""
+    names = dict.fromkeys(run.initializer for run in lost)
+    total = count(len(runs), "run")
+    return f"{len(lost)} of {total} failed to train ({', '.join(map(plain, names))})"
+
+
+def data_of(study: InitStudy) -> str:
+    """Return what the runs were trained on; records of early versions hold it in backticks."""
+    return plain(study.data.strip("`")) or "a study's images"
+
+
+def said(text: str) -> str:
+    """Return a sentence of a record as figures show it: names in it are not set apart."""
+    return plain(text.replace("`", ""))
 
 
 def diverged(groups: Iterable[Sequence[InitRun]]) -> str:

@@ -11,14 +11,19 @@ from analysis.plots.labels import count, number, plain, ticks
 from analysis.plots.log_axis import exponents, log_axis
 from analysis.plots.roles import ROLE_WORDS
 from analysis.plots.runs import (
+    Failed,
     check_role,
+    data_of,
     diverged,
+    is_failed,
     layer_at,
     legend_above,
     look,
     over_seeds,
     runs_of,
+    said,
     seeds,
+    untrained,
 )
 from analysis.records import FloatArray, InitRun, InitStudy
 
@@ -26,18 +31,24 @@ HEIGHT = 380
 
 
 def range_trajectories(
-    study: InitStudy, architecture: str, role: str = "weight", layer: str | None = None
+    study: InitStudy,
+    architecture: str,
+    role: str = "weight",
+    layer: str | None = None,
+    failed: Failed = (),
 ) -> go.Figure:
     """Draw ranges over the epochs, a line for each initializer.
 
     Lines are means over the seeds, bands reach from the smallest to the largest seed. A run that
-    diverged counts until it did; a cross marks the last epoch at which all runs count.
+    diverged counts until it did; a cross marks the last epoch at which all runs count. Lines of
+    initializers from which no run trained are dotted.
 
     Args:
         study: The runs.
         architecture: Of the runs to draw.
         role: One of :data:`analysis.records.initialization.FOLLOWED`.
         layer: Whose range; None for the median over the layers.
+        failed: Runs that did not train.
 
     Raises:
         UnknownNameError: If there is no such architecture, tensor or layer.
@@ -49,7 +60,7 @@ def range_trajectories(
     at = None if layer is None else layer_at(layers, layer)
     figure = go.Figure()
     ends: dict[str, float] = {}
-    all_values, zeros, crossed = [], 0, False
+    all_values, zeros, crossed, dotted = [], 0, False, False
     for name, runs in groups.items():
         colour, symbol = look(study.initializers.index(name))
         values = _ranges(runs, role, at)
@@ -58,16 +69,21 @@ def range_trajectories(
         all_values += [low, high]
         ends[name] = float(mean[-1])
         figure.add_traces(_band(low, high, name, colour))
-        figure.add_trace(_line(name, mean, low, high, colour, symbol))
+        nothing = all(run.diverged or is_failed(run, failed) for run in runs)
+        dotted = dotted or nothing
+        line = _line(name, mean, low, high, colour, symbol)
+        figure.add_trace(line.update(line_dash="dot" if nothing else "solid"))
         cross = _cross(name, runs, values, mean, colour)
         if cross is not None:
             figure.add_trace(cross)
             crossed = True
     shown = np.concatenate(all_values)
     if not np.isfinite(shown).any():
+        runs_lost = diverged(groups.values())
         raise AnalysisError(
             f"Ranges over the epochs need a positive one, and those of the {ROLE_WORDS[role]} of "
-            f"`{architecture}` are all zero or missing. Choose another tensor."
+            f"`{architecture}` are all zero or missing{f': {runs_lost}' if runs_lost else ''}. "
+            "Choose another tensor."
         )
     figure.update_layout(
         xaxis={
@@ -83,8 +99,10 @@ def range_trajectories(
         plain(architecture),
         where,
         f"{seeds(groups.values())} each: mean, smallest to largest shaded",
-        plain(study.data),
+        data_of(study),
         diverged(groups.values()) + (", ×: last epoch of all seeds" if crossed else ""),
+        untrained(groups.values(), failed),
+        "dotted: no run trained" if dotted else "",
         f"{count(zeros, 'range')} of zero left out" if zeros else "",
         "logarithmic axis",
     ]
@@ -165,7 +183,7 @@ def _cross(
     whole = np.flatnonzero(np.isfinite(values).all(axis=0))
     if not lost or not whole.size or whole[-1] == len(mean) - 1:
         return None
-    reasons = "<br>".join(plain(f"seed {run.seed}: {run.diverged}") for run in lost)
+    reasons = "<br>".join(f"seed {run.seed}: {said(run.diverged)}" for run in lost)
     return go.Scatter(
         x=[int(whole[-1])],
         y=[float(mean[whole[-1]])],

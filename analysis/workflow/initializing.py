@@ -1,23 +1,29 @@
 """The initialization lab: many training runs, each kept by itself, and the study they make up."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from analysis.catalog import study_key_inputs
 from analysis.commands import DEMO, command_line
+from analysis.data.dataset import Labels
+from analysis.data.digits import load_split
 from analysis.errors import DataError
 from analysis.events import Note, Work
 from analysis.initialization.digits import digits_lab_data
-from analysis.initialization.lab_data import LabData
+from analysis.initialization.failures import Yardstick, yardstick
+from analysis.initialization.lab_data import SMALLEST, LabData
 from analysis.initialization.pool import run_many
 from analysis.initialization.settings import (
+    BATCH_SIZE,
     DEFAULT_ARCHITECTURES,
     DEFAULT_INITIALIZERS,
     EPOCHS,
+    LEARNING_RATE,
     RunSetting,
 )
 from analysis.records import InitRun, InitStudy, Study, StudySpec
@@ -39,16 +45,23 @@ class Lab:
     is evaluated on.
 
     Raises:
-        DataError: On construction, if a set has no labels.
+        DataError: On construction, if a set has no labels or its images are too small.
     """
 
     workspace: Workspace
     study: Study | None = None
 
     def __post_init__(self) -> None:
-        """Check the labels."""
+        """Check the labels, and that four convolutions at two resolutions have room."""
         if self.study is None:
             return
+        shape = self.study.model.input_shape
+        if len(shape) != 3 or min(shape[1:]) < SMALLEST:
+            raise DataError(
+                f"The lab's networks read images of {SMALLEST} x {SMALLEST} pixels at least, those "
+                f"of {self.name} have shape {tuple(shape)}. Use the embedded digits, or a study of "
+                "larger images."
+            )
         for role, data in (
             ("calibration", self.study.calibration),
             ("evaluation", self.study.evaluation),
@@ -93,9 +106,24 @@ class Lab:
         return DEMO if self.study is None else self.study.spec
 
     @property
+    def name(self) -> str:
+        """Name of the study, as everywhere that of its model where it was given none."""
+        return self.spec.name or self.spec.model
+
+    @property
     def title(self) -> str:
         """What a person calls the images."""
-        return "the embedded digits" if self.study is None else f"`{self.study.spec.name}`"
+        return "the embedded digits" if self.study is None else self.name
+
+    @cached_property
+    def guessing(self) -> float:
+        """Share of the most frequent class in the evaluation set."""
+        if self.study is None:
+            labels: Labels | None = load_split("evaluation")[1]
+        else:
+            labels = self.workspace.live(self.study).evaluation.labels
+        assert labels is not None
+        return float(np.bincount(labels).max() / len(labels))
 
 
 def run_step(lab: Lab, setting: RunSetting) -> Step[InitRun]:
@@ -200,6 +228,33 @@ def finished_runs(store: Store, lab: Lab, step: Step[InitStudy]) -> InitStudy | 
     settings = [RunSetting(**options) for options in step.options["runs"]]
     runs = _ordered(run_step(lab, setting).stored(store) for setting in settings)
     return InitStudy(runs=runs, data=lab.title) if runs else None
+
+
+def judged(store: Store, lab: Lab, found: InitStudy) -> Yardstick:
+    """Return what runs must come up to: more than guessing, and the best stored run of their kind.
+
+    Of the same kind are runs of one architecture on the same images with the same epochs, learning
+    rate and batches, whatever they were initialized from; so it does not matter which of them are
+    looked at together.
+    """
+    seen = {(run.architecture, run.epochs) for run in found.runs}
+    shown = {(run.initializer, run.architecture, run.seed, run.epochs) for run in found.runs}
+    best: dict[str, float] = {}
+    for entry in store.entries():
+        if entry.step != "init_run":
+            continue
+        options = entry.options
+        kind = (options["architecture"], options["epochs"])
+        if kind not in seen or (options["initializer"], kind[0], options["seed"], kind[1]) in shown:
+            continue
+        setting = RunSetting(**options)
+        usual = replace(setting, learning_rate=LEARNING_RATE, batch=BATCH_SIZE)
+        if setting != usual or entry.key != run_step(lab, setting).key:
+            continue
+        run = store.get(entry.key, InitRun)
+        if run is not None and not run.diverged:
+            best[kind[0]] = max(best.get(kind[0], 0.0), run.float_accuracy)
+    return yardstick(found, lab.guessing, best)
 
 
 def _ordered(runs: Iterable[InitRun | None]) -> tuple[InitRun, ...]:

@@ -1,11 +1,33 @@
 """What the runs of the initialization lab say: accuracy, ranges through training, channels."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isnan
+
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.errors import AnalysisError
 from analysis.initialization.effects import findings
+from analysis.initialization.failures import (
+    BEHIND_BELOW,
+    DIVERGED,
+    GUESSING,
+    Yardstick,
+    failure,
+    failures,
+)
 from analysis.initialization.networks import ARCHITECTURES
-from analysis.initialization.summary import Row, from_start_to_end, in_percent, summarise
+from analysis.initialization.summary import (
+    TOO_FEW,
+    Row,
+    from_start_to_end,
+    in_percent,
+    summarise,
+    too_few,
+)
+from analysis.initialization.titles import title, titled, titled_run
 from analysis.plots.epochs import epoch_animation, epoch_heatmap
 from analysis.plots.lab_bars import drop_bars
 from analysis.plots.lab_precision import acp_by_initializer
@@ -32,26 +54,50 @@ _STATISTICS = {
 }
 
 
-def results(found: InitStudy) -> None:
-    """Draw what the runs say, in words first."""
-    _words(found)
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Runs, by which they are judged, and the same with titles in place of names, for figures."""
+
+    runs: InitStudy
+    measure: Yardstick
+    titled: InitStudy
+    failed: frozenset[tuple[str, str, int]]
+
+    @classmethod
+    def of(cls, found: InitStudy, measure: Yardstick) -> "_Shown":
+        failed = {(title(i), title(a), seed) for i, a, seed in failures(found, measure)}
+        return cls(found, measure, titled(found), frozenset(failed))
+
+
+def results(found: InitStudy, measure: Yardstick) -> None:
+    """Draw what the runs say, in words first.
+
+    Args:
+        found: The runs.
+        measure: What they must come up to.
+    """
+    shown = _Shown.of(found, measure)
+    _words(shown)
     accuracy, ranges, layers = st.tabs(["Accuracy", "Ranges through training", "Layers"])
     with accuracy:
-        _accuracy(found)
+        _accuracy(shown)
     with ranges:
-        _ranges(found)
+        _ranges(shown)
     with layers:
-        _layers(found)
+        _layers(shown)
 
 
-def _words(found: InitStudy) -> None:
-    """Say what depends on what: effects beyond the noise first, all others folded."""
-    every = findings(found, 4 if 4 in found.runs[0].bits else found.runs[0].bits[0])
-    shown = [effect for effect in every if effect.shown]
-    first = sorted(shown, key=lambda effect: effect.p_value)[:_NAMED]
-    for effect in first or every[:1]:
+def _words(shown: _Shown) -> None:
+    """Say how training went, then effects beyond the noise; all others are folded."""
+    bits = shown.runs.runs[0].bits
+    every = findings(shown.runs, 4 if 4 in bits else bits[0], shown.measure, title)
+    training = [effect for effect in every if effect.shown and isnan(effect.p_value)]
+    tested = [effect for effect in every if effect.shown and not isnan(effect.p_value)]
+    first = sorted(tested, key=lambda effect: effect.p_value)[:_NAMED]
+    named = [*training, *first] or list(every[:1])
+    for effect in named:
         st.markdown(f"- {effect.text}")
-    rest = [effect for effect in every if effect not in (first or every[:1])]
+    rest = [effect for effect in every if effect not in named]
     if rest:
         with st.expander(f"{len(rest)} more answers, those inside the noise included"):
             for effect in rest:
@@ -62,8 +108,8 @@ def _words(found: InitStudy) -> None:
             )
 
 
-def _accuracy(found: InitStudy) -> None:
-    bits = found.runs[0].bits
+def _accuracy(shown: _Shown) -> None:
+    bits = shown.runs.runs[0].bits
     with st.container(horizontal=True):
         recipe = st.segmented_control(
             "Quantized with",
@@ -82,12 +128,15 @@ def _accuracy(found: InitStudy) -> None:
             key="lab-bits",
             persist_state="session",
         )
-    charts.draw(drop_bars(found, str(recipe), int(width)), key="lab-drops")
-    rows = [_row(row, RECIPES.index(str(recipe))) for row in summarise(found)]
+    _draw(lambda: drop_bars(shown.titled, str(recipe), int(width), shown.failed), key="lab-drops")
+    found = summarise(shown.runs, shown.measure)
+    rows = [_row(row, RECIPES.index(str(recipe))) for row in found]
     st.markdown(
         "Float accuracy and the points that quantization costs: means over the seeds with 95 % "
         "intervals. Runs that failed to train are in the float accuracy only."
     )
+    if too_few(found):
+        st.markdown(f":gray[{TOO_FEW}]")
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
@@ -102,8 +151,8 @@ def _row(row: Row, recipe: int) -> dict[str, object]:
     lost = [f"{row.diverged} diverged"] if row.diverged else []
     lost += [f"{row.failed} failed to train"] if row.failed else []
     return {
-        "Initializer": row.initializer,
-        "Architecture": ARCHITECTURES[row.architecture].title,
+        "Initializer": title(row.initializer),
+        "Architecture": title(row.architecture),
         "Runs": ", ".join([f"{row.runs}", *lost]),
         "Float (%)": in_percent(row.accuracy),
         **{
@@ -115,31 +164,37 @@ def _row(row: Row, recipe: int) -> dict[str, object]:
     }
 
 
-def _ranges(found: InitStudy) -> None:
+def _ranges(shown: _Shown) -> None:
+    study = shown.titled
     left, middle, right = st.columns(3)
     with left:
-        architecture = _architecture(found, "lab-range-architecture")
+        architecture = str(
+            st.selectbox("Architecture", study.architectures, key="lab-range-architecture")
+        )
     with middle:
         role = _role("lab-range-role")
-    layers = found.select(found.initializers[0], architecture)
+    layers = next(run.layers for run in study.runs if run.architecture == architecture)
     with right:
-        names = layers[0].layers if layers else ()
         layer = st.selectbox(
             "Layer",
-            ["", *names],
+            ["", *layers],
             format_func=lambda n: n or "median over the layers",
             key=f"lab-range-layer-{architecture}",
         )
-    charts.draw(
-        range_trajectories(found, architecture, role, layer or None), key="lab-trajectories"
+    _draw(
+        lambda: range_trajectories(study, architecture, role, layer or None, shown.failed),
+        key="lab-trajectories",
     )
-    charts.draw(acp_by_initializer(found, architecture, role), key="lab-precision")
+    _draw(
+        lambda: acp_by_initializer(study, architecture, role, failed=shown.failed),
+        key="lab-precision",
+    )
 
 
-def _layers(found: InitStudy) -> None:
+def _layers(shown: _Shown) -> None:
     left, middle, right = st.columns(3)
     with left:
-        run = _run(found)
+        run = _run(shown.runs)
     with middle:
         role = _role("lab-layer-role")
     with right:
@@ -150,27 +205,43 @@ def _layers(found: InitStudy) -> None:
             key="lab-statistic",
             persist_state="session",
         )
-    if run.diverged:
-        st.warning(f"This run diverged: {run.diverged}.", icon=":material/warning:")
-    charts.draw(epoch_heatmap(run, role, statistic), key="lab-epoch-map")
-    charts.draw(epoch_animation(run, role), key="lab-animation")
+    if why := failure(run, shown.measure):
+        st.warning(_warning(run, why, shown.measure), icon=":material/warning:")
+    drawn, batchnorm = titled_run(run), ARCHITECTURES[run.architecture].batchnorm
+    _draw(lambda: epoch_heatmap(drawn, role, statistic, batchnorm=batchnorm), key="lab-epoch-map")
+    _draw(lambda: epoch_animation(drawn, role, batchnorm=batchnorm), key="lab-animation")
+
+
+def _warning(run: InitRun, why: str, measure: Yardstick) -> str:
+    """Say why a run is in none of the comparisons."""
+    if why == DIVERGED:
+        return f"This run diverged: {run.diverged}."
+    accuracy = f"This run failed to train: its float accuracy of {run.float_accuracy:.1%}"
+    if why == GUESSING:
+        return (
+            f"{accuracy} cannot be told from always naming the most frequent class, "
+            f"{measure.guessing:.1%}. What is below says nothing about quantization."
+        )
+    return (
+        f"{accuracy} stayed below {BEHIND_BELOW:.0%} of the best known of this network, "
+        f"{measure.best[run.architecture]:.1%}. What is below says nothing about quantization."
+    )
+
+
+def _draw(make: Callable[[], go.Figure], key: str) -> None:
+    """Draw a figure, or say why there is nothing to draw: runs that diverged hold no numbers."""
+    try:
+        figure = make()
+    except AnalysisError as error:
+        st.info(str(error), icon=":material/info:")
+        return
+    charts.draw(figure, key=key)
 
 
 def _run(found: InitStudy) -> InitRun:
-    names = [f"{r.initializer}, {r.architecture}, seed {r.seed}" for r in found.runs]
+    names = [f"{title(r.initializer)}, {title(r.architecture)}, seed {r.seed}" for r in found.runs]
     place = st.selectbox("Run", range(len(names)), format_func=lambda i: names[i], key="lab-run")
     return found.runs[int(place)]
-
-
-def _architecture(found: InitStudy, key: str) -> str:
-    return str(
-        st.selectbox(
-            "Architecture",
-            found.architectures,
-            format_func=lambda n: ARCHITECTURES[n].title,
-            key=key,
-        )
-    )
 
 
 def _role(key: str) -> str:

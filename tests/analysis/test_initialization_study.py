@@ -6,17 +6,27 @@ import numpy as np
 import pytest
 
 from analysis import workflow
+from analysis.commands import DEMO
+from analysis.data.digits import load_split
 from analysis.errors import DataError, OptionError, UnknownNameError
 from analysis.events import Note, Progress, result
+from analysis.initialization.failures import BEHIND, failures
 from analysis.initialization.settings import RunSetting
-from analysis.records import StudySpec
+from analysis.records import InitStudy, StudySpec
 from analysis.records.initialization import PAPER
-from analysis.workflow.initializing import run_step
+from analysis.workflow.initializing import judged, run_step
 from analysis.workspace import Workspace
 from cache.store import Store
 from tests.analysis.cli_studies import make_lab
+from tests.reference.initialization import planted_run, small_data
 
 INITIALIZERS = ("he_normal", "normal:0:0.4")
+
+
+@pytest.fixture(autouse=True)
+def _few_images(monkeypatch):
+    """What is kept and what is trained anew does not depend on how many images there are."""
+    monkeypatch.setattr("analysis.workflow.initializing.digits_lab_data", small_data)
 
 
 @pytest.fixture
@@ -61,19 +71,16 @@ def test_a_cancelled_study_keeps_its_finished_runs(space):
     assert step.stored(space.store) is None
 
 
-def test_the_number_of_processes_changes_no_number(space, tmp_path):
-    other = Workspace(Store(tmp_path / "other"))
-    one = result(study(space).events(space.store))
-    two = result(
-        workflow.initialization(
-            workflow.Lab(other), INITIALIZERS, ("regular",), seeds=1, epochs=1, workers=2
-        ).events(other.store)
+def test_the_number_of_processes_is_no_part_of_the_key(space):
+    lab = workflow.Lab(space)
+    one, two = (
+        workflow.initialization(lab, INITIALIZERS, ("regular",), seeds=1, workers=workers)
+        for workers in (1, 2)
     )
-    for first, second in zip(one.runs, two.runs, strict=True):
-        assert np.array_equal(first.statistics, second.statistics, equal_nan=True)
-        assert np.array_equal(
-            first.quantized_accuracy(PAPER), second.quantized_accuracy(PAPER), equal_nan=True
-        )
+    assert one.key == two.key
+    assert [run_step(lab, RunSetting(**options)).key for options in one.options["runs"]] == [
+        run_step(lab, RunSetting(**options)).key for options in two.options["runs"]
+    ]
 
 
 def test_names_and_numbers_are_checked_before_anything_runs(space):
@@ -119,6 +126,47 @@ def test_a_study_without_labels_is_refused(tmp_path, space):
     )
     with pytest.raises(DataError, match="has no labels"):
         workflow.Lab(space, unlabelled)
+
+
+def test_images_that_are_too_small_are_refused_before_anything_runs(tmp_path, space):
+    opened = result(workflow.opening(space, DEMO))
+    flat = replace(opened, model=replace(opened.model, input_shape=(1, 1, 12)))
+    with pytest.raises(DataError, match=r"8 x 8 pixels at least.*\(1, 1, 12\)"):
+        workflow.Lab(space, flat)
+
+
+def test_images_are_called_by_the_model_where_the_study_has_no_name(space):
+    opened = result(workflow.opening(space, DEMO))
+    assert workflow.Lab(space).title == "the embedded digits"
+    assert workflow.Lab(space, opened).title == DEMO.name
+    nameless = replace(opened, spec=replace(opened.spec, name=""))
+    assert workflow.Lab(space, nameless).title == "demo:digits-resnet"
+
+
+def test_runs_are_judged_by_the_best_that_is_stored_of_their_kind(space):
+    lab = workflow.Lab(space)
+    labels = load_split("evaluation")[1]
+    assert lab.guessing == max(np.bincount(labels)) / len(labels)
+    poor, good, longer, other = (
+        planted_run("normal:0:30", accuracy=0.43),
+        planted_run("he_normal", accuracy=0.95),
+        replace(planted_run("he_normal", accuracy=0.97), epochs=2),
+        planted_run("he_normal", "separable", accuracy=0.99),
+    )
+    alone = InitStudy(runs=(poor,), data="")
+    best = [judged(space.store, lab, alone).best]
+    for run in (poor, longer, other, good):
+        setting = RunSetting(
+            initializer=run.initializer,
+            architecture=run.architecture,
+            seed=run.seed,
+            epochs=run.epochs,
+        )
+        step = run_step(lab, setting)
+        space.store.put(step.key, run, step=step.name, inputs=step.inputs, options=step.options)
+        best.append(judged(space.store, lab, alone).best)
+    assert best == [{"regular": 0.43}] * 4 + [{"regular": 0.95}]
+    assert list(failures(alone, judged(space.store, lab, alone)).values()) == [BEHIND]
 
 
 def test_a_run_has_a_key_of_its_own_that_data_and_setting_make(space):

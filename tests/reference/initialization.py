@@ -101,8 +101,12 @@ def planted_run(
     qmse: float = 0.1,
     bits: tuple[int, ...] = (8, 4),
     diverged: str = "",
+    rise: float = 0.0,
 ) -> InitRun:
-    """A run of two layers that shows what is wanted: no drop at the first width, ``drop`` after."""
+    """A run of two layers that shows what is wanted: no drop at the first width, ``drop`` after.
+
+    ``rise`` is by how much the accuracy grew in the only epoch.
+    """
     n, epochs, layers = 1000, 1, ("stem", "fc")
     statistics = np.zeros((epochs + 1, len(FOLLOWED), len(layers), len(KEPT)))
     statistics[..., KEPT.index("high")] = 1.0
@@ -126,7 +130,7 @@ def planted_run(
         channel_low=np.zeros((epochs + 1, 3, 11)),
         channel_high=np.ones((epochs + 1, 3, 11)),
         loss=np.ones(epochs),
-        accuracy=np.full(epochs + 1, accuracy),
+        accuracy=np.array([accuracy - rise, accuracy]),
         float_correct=0 if diverged else round(accuracy * n),
         n=n,
         bits=bits,

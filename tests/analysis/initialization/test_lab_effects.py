@@ -6,7 +6,10 @@ import pytest
 from scipy import stats
 
 from analysis.errors import OptionError
-from analysis.initialization.effects import Effect, effects, findings
+from analysis.initialization.effect import Effect, p_text
+from analysis.initialization.effects import effects, findings
+from analysis.initialization.failures import yardstick
+from analysis.initialization.titles import title
 from analysis.records.initialization import InitStudy
 from tests.reference.initialization import planted_run
 
@@ -144,19 +147,89 @@ def test_equal_runs_are_the_same_and_no_effect():
     assert "the same in all 15 runs" in found.text
 
 
-def test_training_failures_are_named_and_left_out():
+def test_training_failures_are_named_by_the_rule_that_set_them_apart():
     runs = planted(STEEP).runs
     failures = (
-        planted_run("normal_large", seed=0, accuracy=0.3, drop=0.0),
+        planted_run("normal_medium", seed=0, accuracy=0.3, drop=0.0),
         planted_run("normal_large", seed=1, diverged="epoch 0"),
+        planted_run("normal:0:1000", seed=0, accuracy=0.1, drop=0.0),
+        planted_run("normal:0:1000", seed=1, accuracy=0.11, drop=0.0),
     )
     study = InitStudy(runs=runs + failures, data="")
     found = answer(study, "training failures")
     assert found.shown
-    assert "2 of 17 runs" in found.text
-    assert "1 because training diverged (normal_large)" in found.text
-    assert "75%" in found.text
+    for words in (
+        "4 of 19 runs are left out",
+        "1 whose training diverged (normal_large)",
+        "2 whose float accuracy cannot be told from always naming the most frequent "
+        "class, 10.0% (normal:0:1000)",
+        f"1 whose float accuracy stayed below 75% of the best known of this network, "
+        f"{max(run.float_accuracy for run in runs):.1%} (normal_medium)",
+    ):
+        assert words in found.text
     assert answer(study, DROP).n == 15
+
+
+def test_a_rule_that_nobody_broke_is_not_spoken_of():
+    lost = [planted_run("normal_large", seed=seed, diverged="epoch 0") for seed in range(3)]
+    text = answer(InitStudy(runs=tuple(lost), data=""), "training failures").text
+    assert "3 of 3 runs are left out of the comparisons" in text
+    assert text.endswith("about their ranges: 3 whose training diverged (normal_large).")
+    assert "frequent" not in text
+    assert "best" not in text
+
+
+def test_one_initializer_is_too_few_to_tell_however_many_seeds_it_has():
+    runs = tuple(planted_run(seed=seed) for seed in range(3))
+    found = answer(InitStudy(runs=runs, data=""), DROP)
+    assert "from 3 trained runs of 1 initializer: it takes two initializers" in found.text
+    runs = tuple(planted_run(name) for name in NAMES)
+    found = answer(InitStudy(runs=runs, data=""), DROP)
+    assert "from 3 trained runs of 3 initializers: it takes two seeds" in found.text
+    one = answer(InitStudy(runs=runs[:1], data=""), DROP)
+    assert "from 1 trained run of 1 initializer:" in one.text
+
+
+# --- has training finished? ----------------------------------------------------------------------
+
+
+def hint(*runs) -> list[str]:
+    study = InitStudy(runs=runs, data="")
+    return [e.text for e in findings(study) if e.question == "Had training finished?"]
+
+
+def test_an_accuracy_that_rose_beyond_chance_to_the_end_says_that_training_had_not_finished():
+    # Two counts of 1000 around 45 % differ by chance by 1.96 sqrt(2 x 0.2475 / 1000) = 4.4 points.
+    (text,) = hint(planted_run(accuracy=0.47, rise=0.05))
+    assert "training had not finished after 1 epoch." in text
+    assert "rose by 5.0 points to 47.0%, more than the 4.4 that chance explains (1 run)" in text
+    assert not hint(planted_run(accuracy=0.47, rise=0.04))
+    assert not hint(planted_run(accuracy=0.47, rise=-0.1))
+
+
+def test_many_runs_tell_a_smaller_rise_from_chance():
+    runs = [planted_run(seed=seed, accuracy=0.47, rise=0.03) for seed in range(3)]
+    (text,) = hint(*runs)
+    assert "more than the 2.5 that chance explains (3 runs)" in text
+    # Those that did not train say nothing about it.
+    assert not hint(*(planted_run(seed=seed, accuracy=0.1, rise=0.09) for seed in range(3)))
+
+
+# --- how numbers and names are written -----------------------------------------------------------
+
+
+def test_p_values_are_never_rounded_to_the_level():
+    assert [p_text(p) for p in (0.0495, 0.04999, 0.0501, 0.012345, 3e-7)] == [
+        "0.0495", "0.04999", "0.0501", "0.012", "3e-07",
+    ]  # fmt: skip
+
+
+def test_sentences_speak_of_titles_where_they_are_asked_for():
+    study = planted(STEEP, separable=0.05)
+    text = " ".join(finding.text for finding in findings(study, 4, yardstick(study), title))
+    assert "He normal" in text
+    assert "Depthwise separable against Regular: " in text
+    assert "he_normal" not in text
 
 
 def test_drops_that_go_with_poorer_training_are_told_apart():
@@ -171,6 +244,29 @@ def test_drops_that_go_with_poorer_training_are_told_apart():
     assert found.size < -0.8
     assert "may be poorer training" in found.text
     assert not answer(planted(FLAT), question).shown
+
+
+def test_a_correlation_that_is_not_shown_is_not_denied_either():
+    question = "(per-tensor min-max) go with poorer training"
+    found = answer(planted(FLAT), question)
+    assert "is not shown, nor that it does not (Spearman" in found.text
+    # |t| = r sqrt(n - 2) / sqrt(1 - r^2) reaches its 97.5 % quantile there.
+    t = stats.t.ppf(0.975, 13)
+    assert f"beyond ±{t / math.sqrt(13 + t * t):.2f} stands out" in found.text
+    few = tuple(planted_run(seed=seed, accuracy=0.9 - 0.01 * seed) for seed in range(4))
+    assert "from 4 trained runs: it takes 5" in answer(InitStudy(runs=few, data=""), question).text
+    same = tuple(planted_run(seed=seed) for seed in range(6))
+    assert "all 6 runs learned the same" in answer(InitStudy(runs=same, data=""), question).text
+
+
+def test_drops_that_grow_with_the_accuracy_are_no_poorer_training():
+    runs = tuple(
+        planted_run(seed=seed, accuracy=0.85 + 0.01 * seed, drop=0.05 + 0.02 * seed)
+        for seed in range(8)
+    )
+    found = answer(InitStudy(runs=runs, data=""), "(per-tensor min-max) go with poorer training")
+    assert not found.shown
+    assert "networks that learned more lose more" in found.text
 
 
 def test_every_finding_is_one_of_the_sentences():

@@ -25,6 +25,8 @@ SETTINGS = [
     for seed in (0, 1)
     for name in ("he_normal", "uniform_small")
 ]
+# The least that two workers can share.
+THREE = SETTINGS[:3]
 
 
 @pytest.fixture
@@ -66,19 +68,19 @@ def test_two_processes_give_what_one_gives_and_leave_the_main_script_alone(
     results: list[tuple[InitRun, ...]] = []
 
     def work() -> None:
-        many = run_many(SETTINGS, DATA, 2, lambda *pair: arrived.append(pair), (8,))
+        many = run_many(THREE, DATA, 2, lambda *pair: arrived.append(pair), (8,))
         results.append(finish(many))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     assert not log.exists()
-    alone = finish(run_many(SETTINGS, DATA, 1, lambda *_: None, (8,)))
-    for run, other, setting in zip(results[0], alone, SETTINGS, strict=True):
+    alone = finish(run_many(THREE, DATA, 1, lambda *_: None, (8,)))
+    for run, other, setting in zip(results[0], alone, THREE, strict=True):
         assert same(run, other)
         assert (run.initializer, run.seed) == (setting.initializer, setting.seed)
-    assert len(arrived) == len(SETTINGS)
-    assert {setting for setting, _ in arrived} == set(SETTINGS)
+    assert len(arrived) == len(THREE)
+    assert {setting for setting, _ in arrived} == set(THREE)
     assert all((run.initializer, run.seed) == (s.initializer, s.seed) for s, run in arrived)
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)
@@ -87,7 +89,8 @@ def test_two_processes_give_what_one_gives_and_leave_the_main_script_alone(
 def test_closing_ends_the_workers_at_once(started):
     work = run_many(SETTINGS, DATA, 2, lambda *_: None)
     event = next(work)
-    assert event == Progress(0, 4, "starting 2 processes")
+    # Out of one: another total starts the estimate of the time left anew.
+    assert event == Progress(0, 1, "starting 2 processes, a few seconds")
     assert len(started) == 2
     assert all(process.poll() is None for process in started)
     work.close()
@@ -99,19 +102,26 @@ def test_runs_that_were_finished_before_a_cancellation_are_kept():
     kept: list[RunSetting] = []
     work = run_many(SETTINGS, DATA, 1, lambda setting, _: kept.append(setting), (8,))
     for event in work:
-        if isinstance(event, Progress) and event.done == 1:
+        if isinstance(event, Progress) and event.done == 2:
             break
     work.close()
     assert kept == SETTINGS[:1]
 
 
-def test_progress_counts_runs():
+def test_progress_counts_epochs_and_says_how_many_runs_are_done():
     events = list(run_many(SETTINGS[:2], DATA, 1, lambda *_: None, (8,)))
-    assert {event.total for event in events} == {2}
-    done = [event.done for event in events]
-    assert done == sorted(done)
-    assert done[-1] == 2
-    assert events[-1].message == f"{SETTINGS[1].title}: done"
+    # One epoch and the quantization each.
+    assert {event.total for event in events} == {4}
+    assert [event.done for event in events] == [1, 1, 2, 3, 3, 4]
+    assert events[0].message.startswith(f"0 of 2 runs · {SETTINGS[0].title}: epoch 1 of 1")
+    assert events[-1].message == f"2 of 2 runs · {SETTINGS[1].title}: done"
+
+
+def test_a_run_that_diverged_has_done_all_of_its_units():
+    lost = RunSetting(initializer="normal:0:1e9", architecture="regular_nobn", seed=0, epochs=5)
+    events = list(run_many([lost, SETTINGS[0]], DATA, 1, lambda *_: None, (8,)))
+    assert {event.total for event in events} == {8}
+    assert next(e.done for e in events if e.message.startswith("1 of 2 runs")) == 6
 
 
 def test_a_worker_that_ends_by_itself_is_an_error_that_says_so(monkeypatch, started):

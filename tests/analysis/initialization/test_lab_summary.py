@@ -5,12 +5,14 @@ import pytest
 from scipy import stats
 
 from analysis.errors import AnalysisError
+from analysis.initialization.failures import trained, yardstick
 from analysis.initialization.summary import (
     estimate,
     geometric,
+    in_percent,
     qmse,
     summarise,
-    trained,
+    too_few,
     weight_precision,
 )
 from analysis.records.initialization import InitRun, InitStudy
@@ -84,25 +86,31 @@ def test_diverged_and_failed_runs_are_counted_and_left_out_of_the_drops():
     assert row.accuracy.mean == pytest.approx(0.7)
     assert row.drop[0][1].n == 1
     assert row.drop[0][1].mean == pytest.approx(0.2)
-    assert trained(whole) == (good,)
+    assert trained(whole, yardstick(whole)) == (good,)
 
 
-def test_failure_is_judged_within_an_architecture():
-    runs = (
-        planted_run(accuracy=0.95),
-        planted_run(architecture="separable", accuracy=0.6),
-        planted_run(architecture="separable", accuracy=0.46, seed=1),
-    )
-    assert trained(study(*runs)) == runs
-
-
-def test_an_architecture_in_which_every_run_only_guesses_has_failed_as_a_whole():
-    runs = (planted_run(accuracy=0.11, drop=0.0), planted_run(accuracy=0.18, drop=0.0, seed=1))
-    assert trained(study(*runs)) == ()
+def test_an_architecture_in_which_every_run_only_guesses_has_no_drop():
+    runs = (planted_run(accuracy=0.11, drop=0.0), planted_run(accuracy=0.10, drop=0.0, seed=1))
     (row,) = summarise(study(*runs))
     assert (row.failed, row.accuracy.n, row.drop[0][1].n) == (2, 2, 0)
-    # Ten logits: a tenth of the way from 10 % to 100 % is 19 %.
-    assert len(trained(study(planted_run(accuracy=0.2, drop=0.0)))) == 1
+
+
+def test_rows_are_judged_by_the_yardstick_that_is_given():
+    one = study(planted_run(accuracy=0.43, drop=0.0))
+    assert summarise(one)[0].failed == 0
+    (row,) = summarise(one, yardstick(one, 0.1, {"regular": 0.98}))
+    assert (row.failed, row.accuracy.n, row.drop[0][1].n) == (1, 1, 0)
+
+
+def test_two_seeds_have_no_interval_worth_reading_and_that_is_said():
+    one, two, three = ([0.9, 0.94, 0.98][:n] for n in (1, 2, 3))
+    half = 100 * stats.t.ppf(0.975, 2) * stats.sem(three)
+    assert in_percent(estimate(three)) == f"94.00 ± {half:.2f}"
+    assert in_percent(estimate(two)) == "92.00 (n = 2)"
+    assert in_percent(estimate(one)) == "90.00"
+    assert in_percent(estimate([])) == "–"
+    runs = [planted_run(seed=seed) for seed in range(3)]
+    assert [too_few(summarise(study(*runs[:n]))) for n in (1, 2, 3)] == [False, True, False]
 
 
 def test_a_row_of_diverged_runs_only_is_still_there():

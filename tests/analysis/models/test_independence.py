@@ -47,3 +47,54 @@ def test_models_that_mix_samples_are_refused_with_the_call_that_does(build, call
 @pytest.mark.parametrize("name", ["digits-resnet", "digits-mobilenet", "digits-vit"])
 def test_ordinary_models_pass(name):
     assert build_network(load(name), batch(2, 1, 16, 16)).table.layers
+
+
+class Tokens(nn.Module):
+    """Reads whole numbers out of pixels and looks them up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(50, 8)
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc(self.table((x * 255).long().flatten(1)).mean(1))
+
+
+def test_a_model_is_given_no_values_that_no_sample_has():
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, 50, (2, 1, 1, 12), generator=generator) / 255
+    assert build_network(Tokens().eval(), tokens).table.names == ("fc",)
+    # Of equal samples one is mirrored.
+    assert build_network(Tokens().eval(), tokens[:1].repeat(2, 1, 1, 1)).table.names == ("fc",)
+
+
+def test_mixing_is_found_among_samples_that_are_alike():
+    x = batch(3, 3, 8, 8)
+    for alike in (x[:1].repeat(3, 1, 1, 1), torch.ones(3, 3, 8, 8)):
+        with pytest.raises(DataflowError, match="must not influence each other"):
+            build_network(minus_mean(), alike)
+
+
+def test_a_model_that_fails_on_another_number_of_samples_is_refused_in_words():
+    model = toy(lambda m, x: m.first(x.reshape(2, 3, 8, 8)), first=conv())
+    with pytest.raises(DataflowError, match=r"must accept any number and order of samples.*failed"):
+        build_network(model, batch(2, 3, 8, 8))
+
+
+def test_samples_that_are_merged_with_their_tokens_open_where_only_real_indices_are_accepted():
+    class Merged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.mix, self.head = nn.Embedding(9, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            z = self.table(x.long())  # (N, T, D)
+            z = self.mix(z.reshape(-1, 6)).reshape(z.shape)
+            return self.head(z.mean(1))
+
+    torch.manual_seed(0)
+    tokens = torch.tensor([[8.0, 0, 1, 2], [7, 6, 5, 4]])
+    network = build_network(Merged().eval(), tokens)
+    call = network.layer("mix").calls[0]
+    assert network.per_sample(call, torch.zeros(8, 6), 2).shape[0] == 2

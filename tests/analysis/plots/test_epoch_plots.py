@@ -7,6 +7,7 @@ import pytest
 from analysis.errors import AnalysisError, UnknownNameError
 from analysis.plots.epochs import epoch_animation, epoch_heatmap
 from analysis.plots.theme import alt_text
+from analysis.records.initialization import FOLLOWED
 from tests.analysis.plots.distributions_to_draw import LAYERS, init_run
 from tests.analysis.plots.records_to_draw import named, title
 
@@ -34,7 +35,45 @@ def test_values_of_both_signs_fade_to_zero():
 def test_far_apart_values_make_the_colours_logarithmic():
     wide = init_run(ranges=(1.0, 1000.0))
     assert "logarithmic colours" in title(epoch_heatmap(wide, "weight", "std"))
-    assert "linear colours" in title(epoch_heatmap(RUN, "weight", "acp"))
+    assert "linear colours" in title(epoch_heatmap(RUN, "weight", "std"))
+
+
+def test_equal_values_are_not_as_grey_as_missing_ones():
+    figure = epoch_heatmap(init_run(diverged_at=2), "weight", "acp")
+    assert set(figure.data[0].z[:, :2].ravel()) == {255}
+    assert set(figure.data[0].z[:, 2]) == {0}
+    assert list(figure.data[0].colorbar.ticktext) == ["0.500"]
+    assert "one value everywhere" in title(figure)
+
+
+def test_a_layer_without_such_a_tensor_is_named_and_has_no_row():
+    values = np.array(RUN.statistics)
+    values[:, FOLLOWED.index("post_activation"), -1] = np.nan
+    run = dataclasses.replace(RUN, statistics=values)
+    figure = epoch_heatmap(run, "post_activation", "range")
+    assert list(figure.data[0].y) == list(LAYERS[:-1])
+    assert "without a finite value" not in title(figure)
+    assert "fc has none" in title(figure)
+    assert "fc has none" in title(epoch_animation(run, "post_activation"))
+    assert "none" not in title(epoch_heatmap(run, "weight", "range"))
+    # Of one that diverged at once only the last layer is known to have none.
+    values[:] = np.nan
+    values[0, 2, 0] = 1.0
+    lost = dataclasses.replace(run, statistics=values, diverged="epoch 0: `a` is not finite")
+    assert list(epoch_heatmap(lost, "post_activation", "std").data[0].y) == list(LAYERS[:-1])
+
+
+def test_only_networks_with_batchnorm_have_it_folded():
+    for draw in (epoch_animation, lambda *a, **k: epoch_heatmap(*a, "std", **k)):
+        assert "BatchNorm folded" in title(draw(RUN, "weight"))
+        assert "BatchNorm" not in title(draw(RUN, "weight", batchnorm=False))
+
+
+def test_where_a_run_diverged_is_said_without_backticks():
+    lost = dataclasses.replace(init_run(diverged_at=1), diverged="epoch 1: `fc` is not finite")
+    for figure in (epoch_heatmap(lost, "weight", "std"), epoch_animation(lost, "weight")):
+        assert "diverged: epoch 1: fc is not finite" in title(figure)
+        assert "asked for 2 epochs" in title(figure)
 
 
 def test_the_selected_layer_is_outlined():
@@ -81,9 +120,10 @@ def test_a_frame_for_every_epoch_on_axes_that_stay():
     assert "median range goes from 2.50 to 10.0 in 2 epochs" in alt_text(figure)
 
 
-def test_epochs_after_divergence_have_no_bars():
+def test_the_slider_ends_where_a_run_diverged():
     figure = epoch_animation(init_run(diverged_at=1), "weight")
-    assert np.isnan(np.asarray(figure.frames[2].data[0].y)).all()
+    assert [frame.name for frame in figure.frames] == ["0"]
+    assert len(figure.layout.sliders[0].steps) == 1
     assert "diverged" in title(figure)
     assert "in 0 epochs" in alt_text(figure)
 

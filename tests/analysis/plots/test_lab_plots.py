@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -43,7 +45,10 @@ def test_intervals_are_those_of_students_t():
     assert mean == 3
     np.testing.assert_allclose((low, high), expected)
     assert interval(np.array([1.0, np.nan, 2.0, 6.0])) == (mean, low, high)
-    assert np.isnan(interval(np.array([1.0]))[1:]).all()
+    # Two would have one 12.7 standard errors wide.
+    for few in ([1.0], [1.0, 2.0]):
+        assert interval(np.array(few))[0] == np.mean(few)
+        assert np.isnan(interval(np.array(few))[1:]).all()
     assert np.isnan(interval(np.array([])))[0]
 
 
@@ -117,7 +122,8 @@ def test_precision_is_drawn_by_layer_and_initializer_with_its_seeds():
     np.testing.assert_allclose(found.error_y.arrayminus, 0.1)
     assert [entry[0] for entry in found.customdata] == list(LAYERS)
     assert isinstance(found.customdata[0], list)
-    # Beside each other around the place of the layer.
+    # Beside each other around the place of the layer, closer together than layers are.
+    np.testing.assert_allclose(dots(figure)["large"].x - found.x, 0.12)
     np.testing.assert_allclose(found.x + dots(figure)["large"].x, 2 * np.arange(4), atol=1e-9)
     assert figure.layout.shapes[0].x0 == 1.5
     assert "after training" in title(figure)
@@ -129,7 +135,7 @@ def test_precision_of_a_diverged_run_counts_as_long_as_it_has_one():
     assert "1 of 6 runs diverged (large)" in title(acp_by_initializer(STUDY, "separable"))
     lost = init_study(init_run("he", diverged_at=1))
     assert len(acp_by_initializer(lost, "regular", epoch=0).data) == 1
-    with pytest.raises(AnalysisError, match="every run diverged"):
+    with pytest.raises(AnalysisError, match="of 1 run 1 diverged"):
         acp_by_initializer(lost, "regular")
     with pytest.raises(AnalysisError, match="from 0 to 2, or -1"):
         acp_by_initializer(STUDY, "regular", epoch=3)
@@ -183,6 +189,80 @@ def test_an_initializer_that_always_diverged_keeps_its_row():
     assert figure.layout.yaxis2.ticktext[1] == "3 of 3 diverged"
     nothing = drop_bars(init_study(*lost), "default", 4)
     assert "every run diverged" in alt_text(nothing)
+
+
+FAILED = {("large", "regular", seed) for seed in SEEDS} | {("large", "separable", 0)}
+
+
+def test_runs_that_failed_to_train_have_no_bar_and_no_dot():
+    figure = drop_bars(STUDY, "min_max_per_tensor", 4, FAILED)
+    regular, separable = bars(figure)
+    np.testing.assert_allclose(regular.x, [10])
+    np.testing.assert_allclose(separable.x, [21, 10])
+    one, other = figure.select_traces({"mode": "markers", "yaxis": None})
+    assert len(one.x) == 3
+    # One diverged, one failed.
+    assert len(other.x) == 4
+    texts = figure.layout.yaxis2.ticktext
+    assert texts[2] == "60.0 ± 0.0 %, 3 of 3 failed to train"
+    assert texts[3] == "90.0 %, 1 of 3 diverged, 1 of 3 failed to train"
+    assert figure.layout.annotations[0].text == "3 runs of regular, all failed to train"
+    assert "4 of 12 runs failed to train (large)" in title(figure)
+    assert "1 run failed to train" in separable.customdata[1][1]
+    assert "most from he in separable" in alt_text(figure)
+
+
+def test_runs_that_failed_to_train_count_in_no_precision():
+    study = init_study(*(init_run("he", seed=s, acp=0.2 + 0.3 * (s == 2)) for s in SEEDS))
+    figure = acp_by_initializer(study, "regular", failed={("he", "regular", 2)})
+    np.testing.assert_allclose(dots(figure)["he"].y, 0.2)
+    assert "1 of 3 runs failed to train (he)" in title(figure)
+    with pytest.raises(AnalysisError, match="of 3 runs 3 failed to train"):
+        acp_by_initializer(study, "regular", failed={("he", "regular", s) for s in SEEDS})
+
+
+def test_lines_of_initializers_from_which_nothing_trained_are_dotted():
+    figure = range_trajectories(STUDY, "regular", failed=FAILED)
+    assert {name: line.line.dash for name, line in lines(figure).items()} == {
+        "he": "solid",
+        "large": "dot",
+    }
+    assert "3 of 6 runs failed to train (large)" in title(figure)
+    assert "dotted: no run trained" in title(figure)
+    assert "dotted" not in title(range_trajectories(STUDY, "regular"))
+
+
+def test_ranges_of_runs_that_all_diverged_at_once_are_refused_with_their_number():
+    lost = init_study(*(init_run("he", seed=s, diverged_at=0) for s in SEEDS))
+    with pytest.raises(AnalysisError, match="3 of 3 runs diverged"):
+        range_trajectories(lost, "regular")
+
+
+def test_names_of_layers_and_data_stand_without_backticks():
+    for data, wanted in (("`mine`", "mine"), ("``", "a study's images")):
+        study = dataclasses.replace(STUDY, data=data)
+        for figure in (
+            drop_bars(study, "default", 4),
+            acp_by_initializer(study, "regular"),
+            range_trajectories(study, "regular"),
+        ):
+            assert "`" not in title(figure)
+            assert wanted in title(figure)
+
+
+def test_both_axes_of_names_are_drawn_though_every_run_diverged():
+    figure = drop_bars(init_study(init_run("he", diverged_at=1)), "default", 4)
+    # Plotly draws an axis only where a trace has it.
+    assert {trace.yaxis for trace in figure.data} == {"y", "y2"}
+
+
+def test_two_seeds_are_too_few_for_an_interval_and_the_bars_say_so():
+    study = init_study(*(init_run("he", seed=s, drops=(0, 10 * s)) for s in (0, 1)))
+    figure = drop_bars(study, "default", 4)
+    assert "too few seeds for an interval" in bars(figure)[0].customdata[0][1]
+    assert bars(figure)[0].error_x.array[0] == 0
+    assert "bars: mean, too few seeds for an interval" in title(figure)
+    assert figure.layout.yaxis2.ticktext[0] == "90.0 %"
 
 
 def test_one_seed_has_no_interval_and_says_so():

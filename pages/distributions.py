@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import distributing, one_tensor, recalibrated, shell
+from analysis.plots.roles import ROLE_WORDS
+from pages.ui import distributing, layer_numbers, one_tensor, recalibrated, shell
 
 page = shell.open_page(
     "Distributions",
@@ -19,5 +20,6 @@ layer = distributing.all_layers(found, other, view)
 one_tensor.one_layer(page, view, found, other, layer)
 if view.recalibrations:
     recalibrated.accuracy(page, view.recalibrations)
-distributing.table(found, view)
+layer_numbers.table(found, other, view.role, view.bits, what=ROLE_WORDS[view.role], word=view.word)
+distributing.float_modules(page)
 distributing.commands(page, view)

@@ -6,7 +6,7 @@ from math import log2
 
 import numpy as np
 
-from analysis.distributions.finding import Finding, Seen, expected_range, percent
+from analysis.distributions.finding import LAYER, Finding, Seen, expected_range, percent
 from analysis.records import IntArray
 from analysis.records.distributions import WEIGHT
 
@@ -83,7 +83,8 @@ def _wide(seen: Seen, wide: Wide) -> Finding:
     if seen.role == WEIGHT:
         remedy = f"Give every channel a range of its own (per-channel weights), or split {these}"
     else:
-        remedy = f"Try cross-layer equalization with the layer before, or split {these}"
+        remedy = seen.evened_out
+        remedy += f", or split {these}" if seen.maker == LAYER else ", or more bits"
     return seen.finding("wide_channel", wide.bits, text, remedy)
 
 
@@ -110,7 +111,7 @@ def _uneven(seen: Seen, wide: Wide | None) -> Iterator[Finding]:
     if seen.role == WEIGHT:
         remedy = "Give every channel a range of its own (per-channel weights)"
     else:
-        remedy = "Try cross-layer equalization with the layer before, or more bits"
+        remedy = f"{seen.evened_out}, or more bits"
     yield seen.finding("uneven_channels", lost, text, remedy)
 
 
@@ -122,9 +123,15 @@ def _dead(seen: Seen) -> Iterator[Finding]:
     severity = log2(total / (total - len(dead))) if len(dead) < total else float(seen.bits)
     listed = ", ".join(str(i) for i in dead[:_LISTED])
     more = f" and {len(dead) - _LISTED} more" if len(dead) > _LISTED else ""
-    verb = "holds" if len(dead) == 1 else "hold"
-    text = f"{len(dead)} of {total} channels of {seen.name} {verb} one value only: {listed}{more}"
-    remedy = "Try to prune what never changes: it takes memory and time and tells nothing"
+    verb, which = ("holds", "channel") if len(dead) == 1 else ("hold", "channels")
+    text = (
+        f"{len(dead)} of {total} channels of {seen.name} {verb} one value only "
+        f"({which} {listed}{more})"
+    )
+    if seen.role == WEIGHT and bool((seen.values.per_channel("high")[dead] != 0).any()):
+        remedy = "Check that they have learnt something: they only sum up what they read"
+    else:
+        remedy = "Try to prune what never changes: it takes memory and time and tells nothing"
     yield seen.finding("dead_channels", severity, text, remedy)
 
 

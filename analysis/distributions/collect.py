@@ -80,6 +80,12 @@ def collect_distributions(
     )
 
 
+def title_of(described: str) -> str:
+    """Return how a tensor is called: a module's name says it where that names the call as well."""
+    name, _, module = described.partition(" in ")
+    return module if module.rpartition(".")[2] == name else described
+
+
 @dataclass(frozen=True)
 class _Look:
     """What is looked at as one: tensors as their readers see them, or what calls alone read."""
@@ -114,7 +120,7 @@ class _Tensors:
         read = tuple(dict.fromkeys(self._read(call) for call in layer.calls))
         alone = any(call in self.plan.inputs for call in layer.calls)
         look = _Look(calls=layer.calls) if alone else _Look(slots=read)
-        self._place(layer, roles.INPUT, look, trace.describe(read[0]))
+        self._place(layer, roles.INPUT, look, title_of(trace.describe(read[0])))
 
         made = tuple(folded_output(trace, call, skip) for call in layer.calls)
         self._place(layer, roles.PRE_ACTIVATION, _Look(slots=made), f"output of {layer.name}")
@@ -125,7 +131,9 @@ class _Tensors:
         if reasons:
             self.places.append((layer.name, roles.POST_ACTIVATION, None, reasons[0]))
         else:
-            self._place(layer, roles.POST_ACTIVATION, _Look(slots=slots), trace.describe(slots[0]))
+            self._place(
+                layer, roles.POST_ACTIVATION, _Look(slots=slots), title_of(trace.describe(slots[0]))
+            )
 
     def taps(self) -> Plan:
         """Return the plan that shows every tensor to its accumulators as a batch passes."""

@@ -34,14 +34,22 @@ class Finding:
     remedy: str
 
 
+# Who makes a tensor: a layer, with or without an activation function; the data; anything else.
+LAYER, DATA, OTHER = "layer", "data", "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A tensor under the first layer and role that it has, to be quantized to ``bits``."""
+    """A tensor under the first layer and role that it has, to be quantized to ``bits``.
+
+    ``maker`` is :data:`LAYER`, :data:`DATA` or :data:`OTHER`.
+    """
 
     layer: str
     role: str
     values: Distribution
     bits: int
+    maker: str = LAYER
 
     @property
     def name(self) -> str:
@@ -58,6 +66,20 @@ class Seen:
         """Whether there are channels to compare, each with more than one value."""
         channels: int = self.values.channels.shape[1]
         return channels > 1 and self.values.count > channels
+
+    @property
+    def evened_out(self) -> str:
+        """What may bring the channels of an activation to equal ranges, as a sentence's start.
+
+        Equalization rescales what a layer gives out: there is none for the samples themselves, nor
+        for sums.
+        """
+        if self.maker == DATA:
+            return "Try to normalise the channels of the samples to equal ranges"
+        if self.maker == OTHER:
+            return "Try a percentile or a least-squared-error range"
+        side = "behind" if self.role == POST_ACTIVATION else "before"
+        return f"Try cross-layer equalization with the layer {side}"
 
     def finding(self, kind: str, severity: float, text: str, remedy: str) -> Finding:
         """Return a finding; no more than all bits can be lost."""

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from math import log2
 
 from analysis.distributions.channel_findings import channel_findings, wide_channels
-from analysis.distributions.finding import Finding, Seen
+from analysis.distributions.finding import DATA, LAYER, OTHER, Finding, Seen
 from analysis.distributions.tensor_findings import constant, tensor_findings
 from analysis.records import Distributions
 from analysis.records.distributions import INPUT, POST_ACTIVATION, PRE_ACTIVATION, WEIGHT
 
 # Healthy networks vary by a factor of two or three from layer to layer: 8 is out of the ordinary.
 JUMP_BITS = 3.0
+# What the samples are called where a layer reads them.
+SAMPLES = "network input"
 
 
 def findings(found: Distributions, bits: int = 8) -> tuple[Finding, ...]:
@@ -38,10 +40,13 @@ def findings(found: Distributions, bits: int = 8) -> tuple[Finding, ...]:
 
 def _tensors(found: Distributions, bits: int) -> dict[int, Seen]:
     seen: dict[int, Seen] = {}
+    made = {p.tensor for p in found.places if p.role in (PRE_ACTIVATION, POST_ACTIVATION)}
     for place in found.places:
         if place.tensor >= 0 and place.role != PRE_ACTIVATION and place.tensor not in seen:
             values = found.tensors[place.tensor]
-            seen[place.tensor] = Seen(place.layer, place.role, values, bits)
+            other = DATA if values.title == SAMPLES else OTHER
+            maker = LAYER if place.role == WEIGHT or place.tensor in made else other
+            seen[place.tensor] = Seen(place.layer, place.role, values, bits, maker)
     return seen
 
 
@@ -67,10 +72,11 @@ def _jumps(found: Distributions, seen: dict[int, Seen]) -> Iterator[Finding]:
             least = min(ratios, key=abs)
             if abs(least) >= JUMP_BITS and min(ratios) * max(ratios) > 0:
                 told.add(tensor)
-                yield _jump(seen[tensor], least)
+                ends = {0: "behind", len(row) - 1: "before"}
+                yield _jump(seen[tensor], least, ends.get(at, "before or behind"))
 
 
-def _jump(seen: Seen, ratio: float) -> Finding:
+def _jump(seen: Seen, ratio: float, side: str) -> Finding:
     verb = "span" if seen.role == WEIGHT else "spans"
     size, times = f"{seen.values.range:.2g}", f"at least {2 ** abs(ratio):.2g} times as much"
     if ratio > 0:
@@ -80,9 +86,9 @@ def _jump(seen: Seen, ratio: float) -> Finding:
     if ratio < 0:
         remedy = "Check that the layer has learnt something; a range of its own costs it no bits"
     elif seen.role == WEIGHT:
-        remedy = "Try cross-layer equalization with the layer before or behind"
+        remedy = f"Try cross-layer equalization with the layer {side}"
     elif seen.role == POST_ACTIVATION and seen.values.value("low") >= 0:
-        remedy = "Try cross-layer equalization, or bound the ReLU"
+        remedy = f"{seen.evened_out}, or bound the ReLU"
     else:
-        remedy = "Try cross-layer equalization with the layer before, or more bits"
+        remedy = f"{seen.evened_out}, or more bits"
     return seen.finding("range_jump", abs(ratio) - JUMP_BITS, text, remedy)

@@ -33,8 +33,17 @@ def tensor_findings(seen: Seen, accounted: float) -> Iterator[Finding]:
 
 def constant(seen: Seen) -> Finding:
     """Return the finding about a tensor of one value."""
-    text = f"all of {seen.members} are {seen.values.value('low'):.3g}: that tells nothing"
-    remedy = "Check the weights and the samples, or take the layer out of the network"
+    value = seen.values.value("low") + 0.0
+    text = f"all of {seen.members} are {value:.3g}: "
+    if seen.role != WEIGHT:
+        text += "that tells nothing"
+        remedy = "Check the weights and the samples, or take the layer out of the network"
+    elif value == 0:
+        text += "whatever the layer reads, it gives out its bias"
+        remedy = "Check the weights, or take the layer out of the network"
+    else:
+        text += "the layer only sums up what it reads"
+        remedy = "Check that it has learnt something; a grid of any bits holds its one value"
     return seen.finding("constant", float(seen.bits), text, remedy)
 
 

@@ -5,8 +5,11 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError
 from analysis.plots import theme
+from analysis.plots.beside import BESIDE, outlined, spans
 from analysis.plots.boxes import HOVER, READING, boxes, hover_data, scale_fact, scale_of, value_axis
+from analysis.plots.diverging import Symmetric
 from analysis.plots.labels import count, number, plain
+from analysis.plots.runs import key
 from analysis.records import Distribution, FloatArray, IntArray
 
 HEIGHT = 320
@@ -17,6 +20,7 @@ BAND = "rgba(128, 140, 160, 0.16)"
 def channel_ranges(
     one: Distribution,
     *,
+    other: Distribution | None = None,
     sort: bool = True,
     bits: int | None = None,
     highlight: int | None = None,
@@ -28,6 +32,7 @@ def channel_ranges(
 
     Args:
         one: With statistics of C channels.
+        other: The same tensor of another network, drawn as outlines in the order of ``one``.
         sort: Draw the channel with the widest range first instead of by number.
         bits: Of a grid over the whole range, to say what it leaves each channel.
         highlight: Channel to point out; it is always drawn.
@@ -35,7 +40,8 @@ def channel_ranges(
             either end and the others evenly, otherwise evenly.
 
     Raises:
-        AnalysisError: If there is no channel, no such channel, or ``most`` is below 4.
+        AnalysisError: If there is no channel, no such channel, or ``most`` is below 4, or if the
+            other tensor has other channels.
     """
     total = one.channels.shape[1]
     if not total:
@@ -46,17 +52,28 @@ def channel_ranges(
         raise AnalysisError(f"The channel must be a number from 0 to {total - 1}, got {highlight}.")
     if most < 4:
         raise AnalysisError(f"At least 4 channels must be drawn, got most={most}.")
+    if other is not None and other.channels.shape[1] != total:
+        raise AnalysisError(
+            f"Channels can be compared where there are equally many, got {total} and "
+            f"{other.channels.shape[1]}. Leave the other tensor out."
+        )
     chosen = _chosen(one.channel_ranges, sort, most, highlight)
     statistics = one.channels[:, chosen]
     # Half of the channels far from the widest, before the axis hides how far they are.
-    scale = scale_of(one.channels, narrow=0.5)
+    every = one.channels if other is None else np.hstack([one.channels, other.channels])
+    scale = scale_of(every, narrow=0.5)
     share = 100 * one.channel_ranges / one.range if one.range else np.zeros(total)
     effective = None if bits is None else one.effective_bits(bits)
     data = hover_data([int(channel) for channel in chosen], statistics)
     for channel, entry in zip(chosen, data, strict=True):
         entry.append(round(float(share[channel]), 1))
         if effective is not None:
-            entry.append(f"{max(float(effective[channel]), 0.0):.1f}")
+            entry.append(f"{max(float(np.nan_to_num(effective[channel])), 0.0):.1f}")
+    beside = ""
+    if other is not None:
+        beside = f"<br>{plain(other.title)}: %{{customdata[{len(data[0])}]}}"
+        for entry, span in zip(data, spans(other.channels[:, chosen]), strict=True):
+            entry.append(span)
     figure = go.Figure(
         boxes(
             statistics,
@@ -64,29 +81,34 @@ def channel_ranges(
             customdata=data,
             hover=f"<b>channel %{{customdata[0]}}</b><br>{HOVER}<br>"
             "%{customdata[6]} % of the range of the layer"
-            + ("" if bits is None else f"<br>%{{customdata[7]}} of {bits} bits left"),
+            + ("" if bits is None else f"<br>%{{customdata[7]}} of {bits} bits left")
+            + beside,
         )
     )
-    low, high, q01, q99 = (
-        float(scale.position(np.array([one.value(name)]))[0])
-        for name in ("low", "high", "q01", "q99")
-    )
-    for edge in (low, high):
-        figure.add_hline(y=edge, line={"color": theme.TEXT, "width": 1.4, "dash": "dash"})
+    if other is not None:
+        figure.add_trace(outlined(other.channels[:, chosen], scale, other.title))
+    q01, q99 = _edges(figure, one, other, scale)
     figure.add_hrect(y0=q01, y1=q99, fillcolor=BAND, line_width=0, layer="below")
     figure.update_layout(
         barmode="overlay",
         xaxis=_axis(chosen, sort),
-        yaxis=value_axis(one.statistics[:, None], scale, "value"),
+        yaxis=value_axis(
+            np.stack([each.statistics for each in (one, other) if each is not None], axis=1),
+            scale,
+            "value",
+        ),
     )
     if highlight is not None:
         _point_out(figure, int(np.flatnonzero(chosen == highlight)[0]), highlight, len(chosen))
     precision = number(one.average_channel_precision)
+    if other is not None and not other.dead.all():
+        precision += f" → {number(other.average_channel_precision)}"
     facts = [
         count(total, "channel"),
+        "" if other is None else key(BESIDE, f"outlines: {plain(other.title)}"),
         _thinned(len(chosen), total, sort),
         "" if one.dead.all() else f"average channel precision {precision}",
-        f"{count(int(one.dead.sum()), 'dead channel')}, of one value" if one.dead.any() else "",
+        f"{count(int(one.dead.sum()), 'channel')} of one value only" if one.dead.any() else "",
         _worst(one, effective, bits),
         READING,
         "dashed: range of the layer, grey: its middle 98 %",
@@ -104,6 +126,22 @@ def channel_ranges(
     return figure.update_layout(
         height=figure.layout.height + room, margin_t=figure.layout.margin.t + room
     )
+
+
+def _edges(
+    figure: go.Figure, one: Distribution, other: Distribution | None, scale: Symmetric
+) -> tuple[float, float]:
+    """Draw the ends of the layer's ranges; return where the middle 98 % of the first one lie."""
+
+    def at(values: Distribution, name: str) -> float:
+        return float(scale.position(np.array([values.value(name)]))[0])
+
+    for values, colour in ((other, BESIDE), (one, theme.TEXT)):
+        for name in ("low", "high") if values is not None else ():
+            assert values is not None
+            line = {"color": colour, "width": 1.4, "dash": "dash"}
+            figure.add_hline(y=at(values, name), line=line)
+    return at(one, "q01"), at(one, "q99")
 
 
 def _chosen(ranges: FloatArray, sort: bool, most: int, highlight: int | None) -> IntArray:

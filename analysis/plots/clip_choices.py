@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError
 from analysis.plots import theme
+from analysis.plots.decibels import in_sentence, sqnr
 from analysis.plots.labels import number, plain
 from analysis.plots.placement import Box, place_labels
 from analysis.records import FloatArray, RangeExploration
@@ -88,7 +89,7 @@ def draw_choices(
                     f"limit {number(float(shares[at]))}, {number(100 * each.clipped)} % clipped"
                     f"<br>rounding {number(each.rounding / exploration.signal)}, "
                     f"clipping {number(each.clipping / exploration.signal)}"
-                    f"<br>SQNR {each.sqnr:.1f} dB",
+                    f"<br>{in_sentence(sqnr(each))}",
                 ]
                 for at in known
                 for each in [exploration.estimators[at]]

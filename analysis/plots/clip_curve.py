@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 from analysis.errors import AnalysisError
 from analysis.plots import theme
 from analysis.plots.clip_choices import CHOICE, HEIGHT, draw_choices, shares_of
+from analysis.plots.decibels import decibels, in_sentence, sqnr, without_noise
 from analysis.plots.labels import count, number, plain
 from analysis.plots.log_axis import exponents, log_axis
 from analysis.plots.runs import key
-from analysis.records import FloatArray, RangeExploration
+from analysis.records import FloatArray, GridError, RangeExploration
 
 ROUNDING, CLIPPING = "#22a37a", "#c9599f"
 # An optimum farther out than this many times the largest magnitude is said, not drawn.
@@ -26,8 +27,9 @@ def clip_curve(exploration: RangeExploration) -> go.Figure:
 
     Errors are over the mean squared value, so that their inverse is the SQNR. The least one of the
     curve is a ring, what the estimators choose are diamonds with their titles. On the curve all
-    channels keep the same share; choices on a grid per channel lie off it. Dashed lines are the
-    best shares of a Gauss and of a Laplace distribution.
+    channels keep the same share, and shares are tried in steps: choices on a grid per channel lie
+    off it, and a fine search may fall below it. The best of all is said. Dashed lines are the best
+    shares of a Gauss and of a Laplace distribution.
 
     Args:
         exploration: The curve. An estimator stands at the mean over the channels of the larger end
@@ -41,6 +43,7 @@ def clip_curve(exploration: RangeExploration) -> go.Figure:
             f"A relative error needs values other than zero, and `{exploration.title}` has none. "
             "Choose another tensor."
         )
+    exploration = without_noise(exploration)
     rounding, clipping = (
         each / exploration.signal for each in (exploration.rounding, exploration.clipping)
     )
@@ -64,7 +67,8 @@ def clip_curve(exploration: RangeExploration) -> go.Figure:
     )
     optima = _optima(figure, exploration, across)
     best = exploration.best
-    decibels = f"SQNR {-10 * log10(total[best]):.1f} dB" if total[best] > 0 else "no error"
+    least = in_sentence(decibels(float(total[best]), 1.0))
+    chosen = _best_choice(exploration)
     if up is not None:
         figure.add_trace(_ring(float(exploration.share[best]), float(total[best])))
         draw_choices(figure, exploration, shares, across, up, _within(exploration))
@@ -76,7 +80,8 @@ def clip_curve(exploration: RangeExploration) -> go.Figure:
         key(theme.ACCENT, "error"),
         key(ROUNDING, "rounding"),
         key(CLIPPING, "clipping"),
-        f"○ least error at {number(float(exploration.share[best]))}: {decibels}",
+        f"○ least error of the curve at {number(float(exploration.share[best]))}: {least}",
+        f"best range: {plain(chosen.title)}, {in_sentence(sqnr(chosen))}" if chosen else "",
         key(CHOICE, count(int(np.isfinite(errors).sum()), "range estimator"))
         if len(errors)
         else "",
@@ -94,7 +99,7 @@ def clip_curve(exploration: RangeExploration) -> go.Figure:
         f"Clipping and error of {plain(exploration.title)}",
         facts,
         height=int(HEIGHT) + 70,
-        alt=_sentence(exploration, decibels),
+        alt=_sentence(exploration, least, chosen),
     )
     # The optima are named above the plot.
     return figure.update_layout(
@@ -186,15 +191,18 @@ def _error_axis(ends: Sequence[float] | None) -> dict[str, object]:
     return log_axis(ends, title)
 
 
-def _sentence(exploration: RangeExploration, decibels: str) -> str:
-    """Say where the error is least and which estimator comes closest."""
-    start = (
-        f"Error of {exploration.title} over its clip limit: least at "
-        f"{number(float(exploration.share[exploration.best]))} of the largest magnitude with "
-        f"{decibels}"
-    )
-    if not exploration.estimators:
-        return f"{start}."
+def _best_choice(exploration: RangeExploration) -> GridError | None:
+    """Return the estimator with the least error, None where none has any."""
     known = [each for each in exploration.estimators if isfinite(each.error)]
-    best = min(known, key=lambda each: each.error)
-    return f"{start}; best estimator {best.title} with an SQNR of {best.sqnr:.1f} dB."
+    return min(known, key=lambda each: each.error, default=None)
+
+
+def _sentence(exploration: RangeExploration, least: str, chosen: GridError | None) -> str:
+    """Say where the error is least and which estimator is best."""
+    start = (
+        f"Error of {exploration.title} over its clip limit: least on the curve at "
+        f"{number(float(exploration.share[exploration.best]))} of the largest magnitude, {least}"
+    )
+    if chosen is None:
+        return f"{start}."
+    return f"{start}; best estimator {chosen.title}, {in_sentence(sqnr(chosen))}."

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from analysis.errors import AnalysisError
 from analysis.plots import theme
 from analysis.plots.labels import count, number, plain
+from analysis.plots.names import short_names
 from analysis.plots.placement import place_labels
 from analysis.records import Allocation, Configuration, Evaluation
 
@@ -224,7 +225,7 @@ def _write_names(
     ]
     if isfinite(reference):
         bars.append((0.0, down(reference) - 2, WIDTH, down(reference) + 2))
-    names = [p.name if len(p.name) <= 28 else f"{p.name[:27]}…" for p in shown]
+    names = short_names([p.name for p in shown])
     offsets = place_labels(pixels, names, WIDTH, HEIGHT, bars)
     for point, name, (aside, below) in zip(shown, names, offsets, strict=True):
         figure.add_annotation(

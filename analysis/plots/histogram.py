@@ -8,18 +8,24 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError
 from analysis.plots import theme
+from analysis.plots.decibels import in_sentence, sqnr
+from analysis.plots.histogram_grid import (
+    draw_ends,
+    draw_levels,
+    draw_range,
+    grid_facts,
+    level_fact,
+)
 from analysis.plots.labels import number, plain
 from analysis.plots.log_axis import log_axis
+from analysis.plots.runs import key
 from analysis.records import Distribution, FloatArray, GridError
 
-BARS, RUG = 160, 256
+BARS = 160
 HEIGHT = 330
-OVERLAY, RANGE = "#e08a1e", "#c9599f"
+OVERLAY = "#e08a1e"
 BAR = "rgba(61, 125, 234, 0.6)"
 _COUNTS = {True: "values", False: "share of its values (%)"}
-CLIPPED = "rgba(201, 89, 159, 0.16)"
-# The share of the plot's height that the levels take below the bars.
-_RUG_SHARE = 0.05
 # Exact zeros that are this many times the highest bar without them are left out of the bars.
 MANY_ZEROS = 4
 
@@ -35,6 +41,7 @@ def distribution_histogram(
     """Draw the values of a tensor in at most 160 bars, with its 1 % and 99 % quantiles.
 
     Exact zeros are left out where they are many, as behind a ReLU: they would flatten all the rest.
+    A tensor of one value is one narrow bar.
 
     Args:
         one: The tensor; neighbouring bins of its histogram are merged into bars.
@@ -49,8 +56,8 @@ def distribution_histogram(
         AnalysisError: If a tensor holds no value.
     """
     given, grid = grid, grid if grid is not None and isfinite(grid.error) else None
-    whole, one = one, _without_zeros(one)
-    other = None if other is None else _without_zeros(other)
+    whole, one = one, _needle(_without_zeros(one))
+    other = None if other is None else _needle(_without_zeros(other))
     drawn = [each for each in (one, other) if each is not None]
     held = [_held(each) for each in drawn]
     target = (max(high for _, high in held) - min(low for low, _ in held)) / BARS
@@ -82,7 +89,7 @@ def distribution_histogram(
         ends += [float(grid.low.min()), float(grid.high.max())]
     gap = 0.02 * (max(ends) - min(ends))
     if one.range == 0:
-        gap = max(gap, width, abs(one.value("mean")) * 0.01)
+        gap = max(gap, 12 * width)
     across = [min(ends) - gap, max(ends) + gap]
     figure.update_layout(
         bargap=0,
@@ -103,20 +110,23 @@ def distribution_histogram(
     )
     if log:
         figure.update_yaxes(log_axis([log10(least / 2), log10(1.5 * top)], _COUNTS[other is None]))
-    shown = 0 if levels is None else _rug(figure, levels)
-    _vertical(figure, [one.value("q01"), one.value("q99")], ["1 %", "99 %"], across, 0)
+    shown = 0 if levels is None else draw_levels(figure, levels)
+    draw_ends(figure, [one.value("q01"), one.value("q99")], ["1 %", "99 %"], across, 0)
     if grid is not None:
-        _range(figure, grid, across)
+        draw_range(figure, grid, across)
     facts = [
         *(
             []
             if other is None
-            else [_key(theme.ACCENT, one.title), _key(OVERLAY, f"{other.title}, as a line")]
+            else [
+                key(theme.ACCENT, plain(one.title)),
+                key(OVERLAY, f"{plain(other.title)}, as a line"),
+            ]
         ),
         *_facts(whole),
-        *_grid_facts(grid),
+        *grid_facts(grid),
         plain(given.title) if given is not grid and given is not None else "",
-        _level_fact(levels, shown),
+        level_fact(levels, shown),
         "logarithmic axis" if log else "",
     ]
     figure = theme.dress(
@@ -138,6 +148,16 @@ def _without_zeros(one: Distribution) -> Distribution:
     starts = np.arange(held[0], held[-1] + 1, max(1, ceil((held[-1] + 1 - held[0]) / BARS)))
     highest = np.add.reduceat(counts, starts).max()
     return replace(one, counts=counts, zeros=0) if one.zeros > MANY_ZEROS * highest else one
+
+
+def _needle(one: Distribution) -> Distribution:
+    """Return a tensor of one value with a narrow bin about it, others as they are."""
+    if one.range != 0 or not one.count:
+        return one
+    value = one.value("mean")
+    width = 0.004 * (abs(value) or 1.0)
+    counts = np.array([float(one.count)])
+    return replace(one, start=value - width / 2, width=width, counts=counts)
 
 
 def _held(one: Distribution) -> tuple[float, float]:
@@ -179,80 +199,6 @@ def _overlay(other: Distribution, target: float, width: float) -> tuple[go.Scatt
     return line, shares
 
 
-def _rug(figure: go.Figure, levels: FloatArray) -> int:
-    """Draw levels as ticks below the bars and return how many."""
-    shown = np.sort(levels)
-    shown = shown[:: max(1, ceil(len(shown) / RUG))]
-    figure.add_trace(
-        go.Scatter(
-            x=shown,
-            y=np.zeros(len(shown), dtype=np.uint8),
-            yaxis="y2",
-            mode="markers",
-            marker={
-                "symbol": "line-ns",
-                "size": 11,
-                "line": {"width": 1.6 if len(shown) <= 64 else 0.8, "color": RANGE},
-            },
-            hovertemplate="level %{x:.4g}<extra></extra>",
-        )
-    )
-    figure.update_layout(
-        yaxis_domain=[_RUG_SHARE + 0.01, 1],
-        yaxis2={"domain": [0, _RUG_SHARE], "range": [-1, 1], "visible": False, "fixedrange": True},
-        xaxis_anchor="y2",
-    )
-    return len(shown)
-
-
-def _vertical(
-    figure: go.Figure, at: list[float], texts: list[str], across: list[float], level: int
-) -> None:
-    """Draw two lines with labels above the plot, the labels apart where the lines are close."""
-    apart = (at[1] - at[0]) / (across[1] - across[0]) > 0.45
-    colour = RANGE if level else theme.TEXT
-    for place, text, inward in zip(at, texts, ("left", "right"), strict=True):
-        if not isfinite(place):
-            continue
-        outward = "right" if inward == "left" else "left"
-        figure.add_shape(
-            type="line",
-            **{"x0": place, "x1": place, "xref": "x", "y0": 0, "y1": 1, "yref": "paper"},
-            line={"color": colour, "width": 1.8, "dash": "solid" if level else "dot"},
-        )
-        figure.add_annotation(
-            text=text,
-            **{"x": place, "xref": "x", "y": 1, "yref": "paper", "yanchor": "bottom"},
-            xanchor=inward if apart else outward,
-            yshift=18 * level,
-            showarrow=False,
-            font={"size": 12, "color": RANGE} if level else {"size": 12},
-        )
-
-
-def _range(figure: go.Figure, grid: GridError, across: list[float]) -> None:
-    """Draw the ends of the range and shade what is clipped."""
-    ends = [float(grid.low.min()), float(grid.high.max())]
-    _vertical(figure, ends, [f"low {number(ends[0])}", f"high {number(ends[1])}"], across, 1)
-    half = grid.step / 2
-    for inside, outside in (
-        (float((grid.low - half).min()), across[0]),
-        (float((grid.high + half).max()), across[1]),
-    ):
-        if (inside - outside) * (1 if outside == across[0] else -1) > 0:
-            figure.add_shape(
-                type="rect",
-                **{"x0": inside, "x1": outside, "xref": "x", "y0": 0, "y1": 1, "yref": "paper"},
-                fillcolor=CLIPPED,
-                line_width=0,
-                layer="below",
-            )
-
-
-def _key(colour: str, text: str) -> str:
-    return f"<span style='color:{colour}'>■</span> {plain(text)}"
-
-
 def _zeros(one: Distribution) -> str:
     if not one.zeros:
         return "no zeros"
@@ -272,35 +218,6 @@ def _facts(one: Distribution) -> list[str]:
     ]
 
 
-def _grid_facts(grid: GridError | None) -> list[str]:
-    if grid is None:
-        return []
-    shares = (
-        f"error {100 * grid.rounding / grid.error:.0f} % rounding, "
-        f"{100 * grid.clipping / grid.error:.0f} % clipping"
-        if grid.error > 0
-        else "no error"
-    )
-    several = len(grid.low) > 1
-    return [
-        _key(RANGE, grid.title),
-        f"{number(100 * grid.clipped)} % clipped",
-        shares,
-        f"SQNR {grid.sqnr:.1f} dB" if isfinite(grid.sqnr) else "",
-        f"{len(grid.low):,} ranges, lines at the outermost ends; the narrowest reaches "
-        f"{number(float(np.maximum(-grid.low, grid.high).min()))}"
-        if several
-        else "",
-    ]
-
-
-def _level_fact(levels: FloatArray | None, shown: int) -> str:
-    if levels is None:
-        return ""
-    thinned = f", {shown:,} drawn evenly" if shown < len(levels) else ""
-    return f"{len(levels):,} levels, as ticks below{thinned}"
-
-
 def _sentence(one: Distribution, other: Distribution | None, grid: GridError | None) -> str:
     parts = [
         f"Histogram of {one.count:,} values of {one.title} from {number(one.value('low'))} to "
@@ -311,7 +228,6 @@ def _sentence(one: Distribution, other: Distribution | None, grid: GridError | N
         parts.append(f"over it {other.title}")
     if grid is not None:
         parts.append(
-            f"{grid.title} clips {number(100 * grid.clipped)} % of them at an SQNR of "
-            f"{grid.sqnr:.1f} dB"
+            f"{grid.title} clips {number(100 * grid.clipped)} % of them, {in_sentence(sqnr(grid))}"
         )
     return "; ".join(parts) + "."

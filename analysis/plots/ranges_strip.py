@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.plots import theme
 from analysis.plots.axes import layer_axis, mark_selected, outlines
+from analysis.plots.beside import BESIDE, outlined, spans
 from analysis.plots.boxes import (
     HOVER,
     READING,
@@ -34,6 +35,7 @@ def layer_strip(
     role: str,
     selected: str | None = None,
     outliers: Collection[str] = (),
+    other: Distributions | None = None,
 ) -> go.Figure:
     """Draw every layer from its smallest to its largest value.
 
@@ -46,6 +48,7 @@ def layer_strip(
         role: One of :data:`analysis.records.distributions.ROLES`.
         selected: Layer to point out.
         outliers: Layers to draw in another colour.
+        other: Another network, whose layers of the same names are drawn as outlines.
 
     Raises:
         UnknownNameError: If there is no such role.
@@ -57,31 +60,41 @@ def layer_strip(
     for at, each in enumerate(held):
         if each is not None:
             statistics[:, at] = each.statistics
-    scale = scale_of(statistics)
+    beside = _beside(found, role, other)
+    every = np.hstack([statistics, beside])
+    scale = scale_of(every)
     flagged = np.array(
         [name in outliers and each is not None for name, each in zip(names, held, strict=True)]
     )
+    data = hover_data([plain(name) for name in names], statistics)
+    hover = f"<b>%{{customdata[0]}}</b><br>{HOVER}"
+    if other is not None:
+        data = [[*entry, span] for entry, span in zip(data, spans(beside), strict=True)]
+        hover += f"<br>{plain(other.network)}: %{{customdata[6]}}"
     figure = go.Figure(
         boxes(
             statistics,
             scale,
-            customdata=hover_data([plain(name) for name in names], statistics),
-            hover=f"<b>%{{customdata[0]}}</b><br>{HOVER}",
+            customdata=data,
+            hover=hover,
             lines=outlines(names, selected),
             warm=flagged,
         )
     )
+    if other is not None:
+        figure.add_trace(outlined(beside, scale, other.network))
     _missing(figure, found, role, held)
     _flags(figure, scale.position(row(statistics, "high")), flagged)
     figure.update_layout(
         barmode="overlay",
         xaxis=layer_axis(names) | {"ticklen": 4},
-        yaxis=value_axis(statistics, scale, "value"),
+        yaxis=value_axis(every, scale, "value"),
     )
     mark_selected(figure, names, selected)
     without = sum(each is None for each in held)
     facts = [
         *setting(found, role),
+        "" if other is None else key(BESIDE, f"outlines: {plain(other.network)}"),
         READING,
         scale_fact(scale),
         key(WARM, f"{FLAG} {count(int(flagged.sum()), 'outlier layer')}") if flagged.any() else "",
@@ -94,6 +107,16 @@ def layer_strip(
         height=HEIGHT + theme.LABEL_HEIGHT,
         alt=_sentence(found, role, statistics),
     )
+
+
+def _beside(found: Distributions, role: str, other: Distributions | None) -> FloatArray:
+    """Return the statistics of the other network's layers (7, L), NaN where it has none."""
+    statistics = np.full((len(STATISTICS), len(found.layers)), np.nan)
+    for at, name in enumerate(found.layers):
+        held = other.of(name, role) if other is not None and name in other.layers else None
+        if held is not None and held.count:
+            statistics[:, at] = held.statistics
+    return statistics
 
 
 def _missing(

@@ -9,6 +9,7 @@ from analysis.errors import AnalysisError
 from analysis.plots import theme
 from analysis.plots.axes import NUMBERED, layer_axis
 from analysis.plots.labels import count, number, plain
+from analysis.plots.names import short_names
 from analysis.quant.formats import bits_of
 from analysis.records import Configuration
 
@@ -43,8 +44,8 @@ def per_layer_bits(configurations: Mapping[str, Configuration]) -> go.Figure:
     for rank, step in enumerate(steps):
         ranks[bits == step] = rank
     rows = [
-        f"{plain(name if len(name) <= 28 else name[:27] + '…')}  {average:.2f}"
-        for name, average in zip(configurations, averages, strict=True)
+        f"{plain(name)}  {average:.2f}"
+        for name, average in zip(short_names(list(configurations)), averages, strict=True)
     ]
     numbered = len(layers) <= NUMBERED
     figure = go.Figure(

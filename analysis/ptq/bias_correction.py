@@ -1,6 +1,6 @@
 """Bias correction: round to nearest, then take the mean error of every channel off its bias."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from analysis.models.network import Network
 from analysis.models.recalibrated import Gaussian, gaussians
 from analysis.models.rectifiers import Clip, limits
 from analysis.models.replay import Plan
+from analysis.notes import left_out
 from analysis.options import Options, option
 from analysis.ptq.nearest import nearest
 from analysis.ptq.task import PTQ_METHODS, PTQTask
@@ -74,10 +75,38 @@ def _left_out(network: Network, layer: Layer) -> str:
     return f"it is called {len(layer.calls)} times and one bias cannot be right for all"
 
 
-def _notes(reasons: dict[str, str]) -> Iterator[Note]:
-    for reason in dict.fromkeys(reasons.values()):
-        names = ", ".join(f"`{name}`" for name, why in reasons.items() if why == reason)
-        yield Note(f"Bias not corrected: {names}: {reason}.")
+def _said(
+    how: str, shifts: Mapping[str, Tensor], deviations: Mapping[str, Tensor]
+) -> Iterator[Note]:
+    """Say how many biases were corrected, and the largest shift in deviations of its channel.
+
+    Args:
+        how: Where the mean errors come from.
+        shifts: What was added to every layer's bias, (O,).
+        deviations: Standard deviation of the layer's channels (O,), where it is known.
+    """
+    if not shifts:
+        yield Note("No bias was corrected.")
+        return
+    said = f"{len(shifts)} {'bias' if len(shifts) == 1 else 'biases'} corrected {how}"
+    relative = {
+        name: shift.abs() / deviations[name]
+        for name, shift in shifts.items()
+        if name in deviations and bool((deviations[name] > 0).any())
+    }
+    # A channel that does not vary has no deviation to hold its shift against.
+    relative = {n: r.nan_to_num(0.0, 0.0, 0.0) for n, r in relative.items()}
+    if not relative:
+        largest = max(float(shift.abs().max()) for shift in shifts.values())
+        yield Note(f"{said}: by {largest:.3g} at most.")
+        return
+    worst = max(relative, key=lambda name: float(relative[name].max()))
+    every = torch.cat(list(relative.values()))
+    yield Note(
+        f"{said}: by {float(every.max()):.2g} standard deviations of the channel at most (channel "
+        f"{int(relative[worst].argmax())} of `{worst}`), by {float(every.median()):.2g} in the "
+        "median."
+    )
 
 
 def _corrected(network: Network, layer: Layer, change: Tensor) -> Tensor:
@@ -103,7 +132,7 @@ def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[Non
         if layer.name not in reasons and plan.first_call <= layer.calls[0]
     ]
     layers.sort(key=lambda layer: layer.calls[0])
-    yield from _notes(reasons)
+    shifts, deviations = {}, {}
     plain = yield from _float_means(task, layers, batch_size)
     for done, layer in enumerate(layers, start=1):
         call = layer.calls[0]
@@ -111,10 +140,15 @@ def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[Non
         for x in _batches(task, batch_size):
             z = output_of(network, x, call, plan)
             found.add(z, channel_axis(network.trace.calls[call]))
-        bias = _corrected(network, layer, plain[layer.name].mean - found.mean)
+        shifts[layer.name] = plain[layer.name].mean - found.mean
+        deviations[layer.name] = plain[layer.name].variance.sqrt()
+        bias = _corrected(network, layer, shifts[layer.name])
         result.biases[layer.name] = bias
         plan = plan | Plan(biases={call: bias})
         yield Progress(done, len(layers), f"bias of `{layer.name}` corrected")
+    samples = f"{task.n:,} calibration sample{'' if task.n == 1 else 's'}"
+    yield from _said(f"by the mean errors on {samples}", shifts, deviations)
+    yield from left_out("bias-corrected", reasons)
 
 
 def _float_means(
@@ -148,6 +182,7 @@ def _analytic(task: PTQTask, result: Quantization) -> Work[None]:
     probe, known = Probe(network), gaussians(network)
     owners = {call: layer.name for layer in network.table.layers for call in layer.calls}
     reasons: dict[str, str] = {}
+    shifts: dict[str, Tensor] = {}
     for done, layer in enumerate(network.table.layers, start=1):
         yield Progress(done, len(network.table.layers), f"bias of `{layer.name}`")
         if layer.name not in result.weights:
@@ -160,10 +195,11 @@ def _analytic(task: PTQTask, result: Quantization) -> Work[None]:
         mean = clipped_mean(known[origin.layer], origin.clip)
         weight = network.weight(layer)
         error = result.weights[layer.name](weight) - weight
-        result.biases[layer.name] = _corrected(
-            network, layer, -_mean_output(probe, origin, mean, layer, error)
-        )
-    yield from _notes(reasons)
+        shifts[layer.name] = -_mean_output(probe, origin, mean, layer, error)
+        result.biases[layer.name] = _corrected(network, layer, shifts[layer.name])
+    deviations = {name: gaussian.std for name, gaussian in known.items()}
+    yield from _said("by what the folded BatchNorms say", shifts, deviations)
+    yield from left_out("bias-corrected", reasons)
 
 
 @dataclass(frozen=True, slots=True)

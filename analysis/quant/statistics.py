@@ -81,9 +81,10 @@ def collect_statistics(
     def extremes(i: int, value: Tensor) -> None:
         smallest, largest = (float(v) for v in torch.aminmax(value))
         if not np.isfinite(smallest) or not np.isfinite(largest):
+            seen = "NaN" if np.isnan(smallest) else f"{smallest:g} to {largest:g}"
             raise QuantizationError(
-                f"Activations must be finite, `{tensors[i].produced_by}` gave "
-                f"{smallest:g} to {largest:g}. Look for overflow or NaN in weights or data."
+                f"Activations must be finite, `{tensors[i].produced_by}` gave {seen}. "
+                "Look for overflow or NaN in weights or data."
             )
         low[i], high[i] = min(low[i].item(), smallest), max(high[i].item(), largest)
 

@@ -12,13 +12,13 @@ from analysis.models.network import Network
 from analysis.models.recalibrated import Changes, Gaussian, gaussians
 from analysis.models.rectifiers import Clip, limits
 from analysis.models.replay import Plan
+from analysis.notes import left_out
 from analysis.options import Options, option
 from analysis.recalibration.pairs import POOLING, Pair, find_pairs
 from analysis.recalibration.task import (
     RECALIBRATIONS,
     RecalibrationTask,
     change_of_logits,
-    left_out,
     many,
 )
 
@@ -91,11 +91,10 @@ def absorption(task: RecalibrationTask, options: AbsorptionOptions) -> Work[Netw
         if gain is None:
             alone[pair.first] = (
                 "the layer behind it reads the constant in places only, as at the border of a "
-                "zero padding"
+                "zero padding; the option `padding` allows it"
             )
             continue
         moves.append(_Move(pair, constant, gain))
-    yield from left_out("Nothing absorbed", alone)
     result = _changes(network, moves).apply(network)
     x = task.first_batch()
     for done, move in enumerate(moves, start=1):
@@ -105,6 +104,7 @@ def absorption(task: RecalibrationTask, options: AbsorptionOptions) -> Work[Netw
         yield change_of_logits(task, result)
     else:
         yield Note("Nothing can be absorbed: the network stays as it is.")
+    yield from left_out("absorbed", alone)
     return result
 
 

@@ -13,6 +13,7 @@ from analysis.models.network import Network
 from analysis.models.recalibrated import Changes
 from analysis.models.rectifiers import clip_of, limits
 from analysis.models.replay import Plan
+from analysis.notes import left_out
 from analysis.options import Options, option
 from analysis.quant.ranges import RANGE_ESTIMATORS, Levels, PercentileOptions, Samples
 from analysis.quant.statistics import collect_statistics
@@ -20,7 +21,6 @@ from analysis.recalibration.task import (
     RECALIBRATIONS,
     RecalibrationTask,
     change_of_logits,
-    left_out,
     many,
 )
 from analysis.records import ActivationTensor
@@ -62,32 +62,29 @@ def bounded_relu(task: RecalibrationTask, options: BoundedReluOptions) -> Work[N
     network = task.network
     calls = [call for call in network.trace.calls if _is_relu(network, call)]
     chosen = {call.index for call in calls}
-    yield from left_out(
-        "Not bounded",
-        {
-            call.module or f"call {call.index}": f"`{call.name}` is no ReLU"
-            for call in network.trace.calls
-            if is_activation(call) and call.index not in chosen
-        },
-    )
+    left = {
+        call.module or f"call {call.index}": f"`{call.name}` is no ReLU"
+        for call in network.trace.calls
+        if is_activation(call) and call.index not in chosen
+    }
     if not calls:
         yield Note("The network has no ReLU to bound: it stays as it is.")
+        yield from left_out("bounded", left)
         return network
     # The statistics of tensors that layers read, taken of the ReLUs' results instead.
     table = replace(network.table, tensors=tuple(_tensor(network, c) for c in calls))
     statistics = yield from collect_statistics(
         replace(network, table=table), task.batches, task.num_batches
     )
-    bounds, silent = {}, {}
+    bounds = {}
     for place, call in enumerate(calls):
         bound = _bound(statistics.samples(place), options)
         if bound > 0:
             bounds[call.index] = bound
         else:
-            silent[call.module or f"call {call.index}"] = (
+            left[call.module or f"call {call.index}"] = (
                 "so few of its values are above zero that the limit would be zero"
             )
-    yield from left_out("Not bounded", silent)
     changes = Changes()
     for call in calls:
         own = limits(network, call)
@@ -96,6 +93,7 @@ def bounded_relu(task: RecalibrationTask, options: BoundedReluOptions) -> Work[N
     result = changes.apply(network)
     yield from _said(task, calls, bounds)
     yield change_of_logits(task, result)
+    yield from left_out("bounded", left)
     return result
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from analysis.events import Note, Progress, Work
 from analysis.models.network import Network
 from analysis.models.recalibrated import Changes, Gaussian, Recalibrated, gaussians
+from analysis.notes import left_out
 from analysis.options import Options, option
 from analysis.recalibration.kernels import Kernel
 from analysis.recalibration.pairs import find_pairs, scaled_limits
@@ -16,7 +17,6 @@ from analysis.recalibration.task import (
     RECALIBRATIONS,
     RecalibrationTask,
     change_of_logits,
-    left_out,
     many,
 )
 
@@ -74,7 +74,6 @@ def equalization(task: RecalibrationTask, options: EqualizationOptions) -> Work[
             alone[pair.first] = "an activation with an upper limit follows"
         else:
             pairs.append(pair)
-    yield from left_out("Not equalized", alone)
     ranges = PairRanges(network, pairs)
     change, done = 0.0, 0
     while done < options.iterations and (done == 0 or change >= TOLERANCE):
@@ -88,6 +87,7 @@ def equalization(task: RecalibrationTask, options: EqualizationOptions) -> Work[
         )
     result = _changes(network, ranges).apply(network)
     yield from _said(task, ranges, result)
+    yield from left_out("equalized", alone)
     return result
 
 

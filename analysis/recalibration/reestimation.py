@@ -10,13 +10,13 @@ from analysis.models.channels import ChannelMoments, channel_axis, output_of
 from analysis.models.network import Network
 from analysis.models.recalibrated import Changes, Gaussian, folded_norm, gaussians
 from analysis.models.replay import Plan
+from analysis.notes import left_out
 from analysis.options import Options
 from analysis.recalibration.kernels import Kernel
 from analysis.recalibration.task import (
     RECALIBRATIONS,
     RecalibrationTask,
     change_of_logits,
-    left_out,
     many,
 )
 from analysis.records import Layer
@@ -59,10 +59,7 @@ def batchnorm_reestimation(task: RecalibrationTask, options: Options) -> Work[Ne
     del options
     network, known = task.network, gaussians(task.network)
     layers = [layer for layer in network.table.layers if layer.name in known]
-    yield from left_out(
-        "Not re-estimated",
-        {n: "it has no folded BatchNorm" for n in network.table.names if n not in known},
-    )
+    left = {n: "it has no folded BatchNorm" for n in network.table.names if n not in known}
     layers.sort(key=lambda layer: layer.calls[0])
     changes, constant, factors = Changes(), 0, []
     for done, layer in enumerate(layers):
@@ -80,6 +77,7 @@ def batchnorm_reestimation(task: RecalibrationTask, options: Options) -> Work[Ne
     result = changes.apply(network)
     if not layers:
         yield Note("No layer has a folded BatchNorm: the network stays as it is.")
+        yield from left_out("re-estimated", left)
         return result
     every = torch.cat(factors)
     yield Note(
@@ -88,6 +86,7 @@ def batchnorm_reestimation(task: RecalibrationTask, options: Options) -> Work[Ne
         + (f" What hardly varies keeps its scale: {many(constant, 'channel')}." if constant else "")
     )
     yield change_of_logits(task, result)
+    yield from left_out("re-estimated", left)
     return result
 
 

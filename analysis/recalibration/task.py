@@ -1,6 +1,6 @@
 """What every recalibration is given, and the registry they enter."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,20 +54,6 @@ class RecalibrationTask:
 
 Recalibration = Callable[[RecalibrationTask, Any], Work[Network]]
 RECALIBRATIONS: Registry[Recalibration] = Registry("recalibration")
-
-
-def left_out(what: str, reasons: Mapping[str, str]) -> Iterator[Note]:
-    """Yield one note per reason, naming the layers that it keeps out.
-
-    Args:
-        what: How these layers were treated, to start the sentence.
-        reasons: Layer names to reasons.
-    """
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(f"`{name}`")
-    for reason, layers in names.items():
-        yield Note(f"{what}: {', '.join(layers)}: {reason}.")
 
 
 def many(count: int, what: str) -> str:

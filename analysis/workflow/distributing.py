@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from analysis.commands import command_line
-from analysis.distributions.collect import collect_distributions
+from analysis.distributions.collect import collect_distributions, title_of
 from analysis.distributions.explorer import explore
 from analysis.errors import QuantizationError
 from analysis.events import Progress, Work, noted
@@ -35,12 +35,14 @@ def distributions(
         workspace: Where to work.
         study: The study.
         recipe: How the network is quantized; None for the float network.
-        recalibrations: What is done to the float network, where there is no recipe.
+        recalibrations: What is done to the float network, where there is no recipe; each spelled
+            with its options as ``absorption:padding=interior``.
 
     Raises:
-        UnknownNameError: If there is no such recalibration.
+        UnknownNameError: If there is no such recalibration or option.
+        OptionError: If an option's value cannot be read or lies outside its range.
     """
-    check_recalibrations(recalibrations)
+    recalibrations = check_recalibrations(recalibrations)
     named = ", ".join(recalibrations)
 
     def work(parts: StoredParts) -> Work[Distributions]:
@@ -107,6 +109,7 @@ def ranges(
             f"Ranges are tried on what a quantizer acts on, `{WEIGHT}` or `{INPUT}`, got `{role}`."
         )
     per_channel = per_channel and role == WEIGHT
+    recalibrations = check_recalibrations(recalibrations)
 
     def work(parts: StoredParts) -> Work[RangeExploration]:
         del parts
@@ -118,7 +121,7 @@ def ranges(
         else:
             seen = yield from statistics(workspace, study, recalibrations).need(workspace.store)
             samples = seen.samples(found.inputs[0])
-            title = network.table.tensors[found.inputs[0]].produced_by
+            title = title_of(network.table.tensors[found.inputs[0]].produced_by)
         yield Progress(0, 1, "trying ranges")
         return explore(
             samples,

@@ -13,12 +13,12 @@ from analysis.models.network import Network
 from analysis.models.replay import Plan
 from analysis.options import as_dict
 from analysis.quant.configure import check_allocation
-from analysis.records import Allocation, Configuration, Evaluation, FloatOutputs, Study
+from analysis.records import Configuration, Evaluation, FloatOutputs, Study
 from analysis.steps import Step, StoredParts
+from analysis.workflow.naming import default_name
 from analysis.workflow.opening import BATCH, model_inputs
 from analysis.workflow.recipe import Recipe, quantized
 from analysis.workspace import LoadedStudy, Workspace, evaluation_inputs
-from cache.keys import digest
 
 
 def float_outputs(workspace: Workspace, study: Study) -> Step[FloatOutputs]:
@@ -70,8 +70,7 @@ def quantize(
         name: What to call the configuration; it is listed under this name.
     """
     allocation, settings = recipe.allocation, recipe.settings
-    by = " + ".join((*recipe.recalibrations, recipe.method))
-    name = name or f"{summary(allocation)}, {by}"
+    name = name or default_name(recipe)
 
     def work(parts: StoredParts) -> Work[Configuration]:
         del parts
@@ -108,22 +107,6 @@ def quantize(
         work=work,
         names=((configurations_kind(study), name),),
     )
-
-
-def summary(allocation: Allocation) -> str:
-    """Say an allocation in a few words: its one candidate, or the mix with a mark of its own."""
-    counts: dict[str, int] = {}
-    for candidate in allocation.candidates:
-        counts[candidate.text] = counts.get(candidate.text, 0) + 1
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    if len(ordered) == 1:
-        return f"uniform {ordered[0][0]}"
-    if len(ordered) == 2 and ordered[1][0] == "w8a8" and ordered[1][1] <= 2:
-        return f"uniform {ordered[0][0]}, ends w8a8"
-    mix = " ".join(f"{n}×{text}" for text, n in ordered)
-    # Allocations of one mix differ in which layer has what.
-    mark = digest([[name, c.text] for name, c in allocation.as_dict().items()])[:4]
-    return f"mixed {mix} #{mark}"
 
 
 def measure(

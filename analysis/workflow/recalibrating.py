@@ -6,22 +6,25 @@ from analysis.events import Note, Work, noted
 from analysis.models.network import Network
 from analysis.recalibration import RECALIBRATIONS, RecalibrationTask
 from analysis.records import Study
+from analysis.spelling import canonical, read
 from analysis.workspace import Workspace, calibration_inputs
 
 
-def check_recalibrations(names: Sequence[str]) -> None:
-    """Check names.
+def check_recalibrations(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names with options, such as ``absorption:padding=interior``, in their one spelling.
 
     Raises:
-        UnknownNameError: If there is no such recalibration.
+        UnknownNameError: If there is no such recalibration or option.
+        OptionError: If an option's value cannot be read or lies outside its range.
     """
-    for name in names:
-        RECALIBRATIONS[name]
+    return tuple(canonical(RECALIBRATIONS, name) for name in names)
 
 
 def versions(names: Sequence[str]) -> dict[str, object]:
     """Return what identifies recalibrations in a key, nothing for none."""
-    return {"recalibrations": [[n, RECALIBRATIONS[n].version] for n in names]} if names else {}
+    every = check_recalibrations(names)
+    found = [[name, read(RECALIBRATIONS, name)[0].version] for name in every]
+    return {"recalibrations": found} if found else {}
 
 
 def recalibrated(workspace: Workspace, study: Study, names: Sequence[str]) -> Work[Network]:
@@ -29,17 +32,23 @@ def recalibrated(workspace: Workspace, study: Study, names: Sequence[str]) -> Wo
 
     The network is kept with the loaded study: pages ask for it again and again.
 
+    Args:
+        workspace: Where to work.
+        study: The study.
+        names: Recalibrations with their options, as :mod:`analysis.spelling` writes them.
+
     Raises:
-        UnknownNameError: If there is no such recalibration.
+        UnknownNameError: If there is no such recalibration or option.
+        OptionError: If an option's value cannot be read or lies outside its range.
     """
     loaded = workspace.live(study)
-    network = loaded.network
+    network, names = loaded.network, check_recalibrations(names)
     for place, name in enumerate(names, start=1):
-        done = tuple(names[:place])
+        done = names[:place]
         if done not in loaded.recalibrated:
             task = RecalibrationTask(network, calibration_inputs(loaded), study.calibration.n)
-            method = RECALIBRATIONS[name]
-            made = yield from noted(method.function(task, method.options()))
+            method, options = read(RECALIBRATIONS, name)
+            made = yield from noted(method.function(task, options))
             loaded.recalibrated[done] = made
         else:
             for text in loaded.recalibrated[done][1]:

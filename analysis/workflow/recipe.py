@@ -27,11 +27,13 @@ class Recipe:
         method: A registered post-training method.
         options: The method's options; None for its defaults.
         settings: How formats become quantizers.
-        recalibrations: Registered recalibrations, applied in this order before anything else.
+        recalibrations: Applied in this order before anything else, each spelled with its options
+            as ``absorption:padding=interior`` (see :mod:`analysis.spelling`).
         file: Allocation file that the equal command line names.
 
     Raises:
-        UnknownNameError: If there is no such method or recalibration.
+        UnknownNameError: If there is no such method, recalibration or option.
+        OptionError: If an option of a recalibration cannot be read or lies outside its range.
     """
 
     allocation: Allocation
@@ -42,9 +44,9 @@ class Recipe:
     file: str = "allocation.json"
 
     def __post_init__(self) -> None:
-        """Check the names."""
+        """Check the names; recalibrations get their one spelling."""
         PTQ_METHODS[self.method]
-        check_recalibrations(self.recalibrations)
+        object.__setattr__(self, "recalibrations", check_recalibrations(self.recalibrations))
 
     @property
     def chosen(self) -> Options:

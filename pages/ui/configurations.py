@@ -9,8 +9,10 @@ import streamlit as st
 from analysis import catalog, workflow
 from analysis.allocation.problem import allocation_costs
 from analysis.baselines import job_key, measure_all, uniform_steps, unmeasured
+from analysis.options import build
 from analysis.plots.comparison import is_uniform
 from analysis.prediction import predict
+from analysis.ptq import PTQ_METHODS
 from analysis.records import (
     FLOAT,
     Allocation,
@@ -21,6 +23,7 @@ from analysis.records import (
     ScoreTable,
 )
 from analysis.sensitivity import METRICS
+from analysis.spelling import spell
 from pages.ui import allocations, forms, measured, resources, session, words, work
 from pages.ui.shell import Page
 
@@ -31,13 +34,6 @@ def measured_ones(page: Page) -> dict[str, Configuration]:
     """Return the study's configurations by name, the largest first."""
     found = catalog.configurations(resources.store(), page.study)
     return dict(sorted(found.items(), key=lambda item: -item[1].costs.size_mib))
-
-
-def _short_names(shown: Mapping[str, Configuration]) -> dict[str, Configuration]:
-    """Leave the method out of the names in a figure, where they differ without it."""
-    short = [name.removesuffix(f", {each.method}") for name, each in shown.items()]
-    same = len(set(short)) == len(shown)
-    return dict(zip(short if same else shown, shown.values(), strict=True))
 
 
 def baselines(page: Page) -> None:
@@ -95,21 +91,27 @@ def table(
             | {
                 "Kind": "uniform baseline" if is_uniform(each.allocation) else "mixed",
                 "Bits": workflow.summary(each.allocation),
-                "Method": each.method,
+                "Method": " + ".join((*each.recalibrations, _method(each))),
                 "Scope": each.settings.scope,
                 "Seconds": each.seconds,
             }
         )
+    columns = _columns(scores, max(map(len, shown), default=0))
     st.dataframe(
         pd.DataFrame(rows).dropna(axis="columns", how="all"),
         hide_index=True,
         height=min(35 * (len(rows) + 1) + 3, 500),
-        column_order=list(_columns(scores)),
-        column_config=_columns(scores),
+        column_order=list(columns),
+        column_config=columns,
         placeholder="–",
         alt="Measured configurations with accuracy, cost and prediction",
     )
     st.markdown(_legend(page, shown, scores))
+
+
+def _method(each: Configuration) -> str:
+    """Spell the method with its changed options."""
+    return spell(each.method, build(PTQ_METHODS[each.method].options, each.options))
 
 
 def _row(
@@ -141,10 +143,10 @@ def _row(
     return row
 
 
-def _columns(scores: ScoreTable | None) -> dict[str, Any]:
+def _columns(scores: ScoreTable | None, longest: int) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "Configuration": text(pinned=True, width=260),
+        "Configuration": text(pinned=True, width=min(max(30 + 7 * longest, 180), 520)),
         "Size": number("Size (MiB)", format="%.4f", width=95, help="All parameters of the model"),
         "Predicted": number(
             f"Predicted ({scores.unit})" if scores else "Predicted",
@@ -226,7 +228,7 @@ def visible(found: Mapping[str, Configuration]) -> dict[str, Configuration]:
     shown = {name: each for name, each in found.items() if name not in hidden}
     if not shown:
         st.info("Every configuration is left out; take one back to see the figures.")
-    return _short_names(shown)
+    return shown
 
 
 def lowest(shown: Mapping[str, Configuration], reference: Evaluation) -> float | None:

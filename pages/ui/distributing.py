@@ -1,24 +1,24 @@
 """What the distributions page shows: all layers, one layer with its grid, what stands out."""
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
-import pandas as pd
 import streamlit as st
 
 from analysis import catalog, workflow
+from analysis.distributions.changed import SAME, changes, most_changed
 from analysis.distributions.finding import Finding
 from analysis.distributions.findings import findings as findings_of
-from analysis.distributions.summary import layer_summary
+from analysis.plots.labels import count, number
 from analysis.plots.ranges_strip import layer_strip
 from analysis.plots.ridgeline import layer_ridgeline
+from analysis.plots.roles import ROLE_WORDS
 from analysis.quant.formats import FORMATS, bits_of
 from analysis.quant.ranges import RANGE_ESTIMATORS
 from analysis.records import Distributions, Study
 from analysis.records.distributions import INPUT, POST_ACTIVATION, PRE_ACTIVATION, WEIGHT
 from analysis.steps import Step
 from analysis.workflow import Recipe
-from pages.ui import allocations, charts, forms, resources, session, shell, work
+from pages.ui import allocations, charts, forms, noted, resources, session, shell, work
 from pages.ui.session import Key
 from pages.ui.shell import Page
 
@@ -30,7 +30,7 @@ ROLES = {
 }
 _NOTHING, _DRAFT = "Nothing", "The draft, quantized"
 _RECALIBRATED = "The float network, recalibrated"
-_ROW = 36
+_STUDY = "Study: "
 _NAMED = 5
 
 
@@ -51,6 +51,20 @@ class View:
     def bits(self) -> int:
         """Bits of the chosen format."""
         return bits_of(self.format)
+
+    @property
+    def word(self) -> str:
+        """What the other network's numbers are called: another study's are not later ones."""
+        return "beside" if self.beside.startswith(_STUDY) else "after"
+
+    def title(self, other: Distributions) -> str:
+        """Return what the other network is called in figures."""
+        if self.beside == _RECALIBRATED:
+            return other.network
+        if self.beside == _DRAFT:
+            return "the draft, quantized"
+        named = self.beside.removeprefix(_STUDY)
+        return f"{named}, {other.network}"
 
 
 def ask(page: Page) -> View:
@@ -83,7 +97,7 @@ def _beside(page: Page) -> tuple[str, Step[Distributions] | None]:
     space, study = resources.workspace(), page.study
     saved = catalog.configurations(resources.store(), study)
     others = {
-        f"Study: {name}": other
+        f"{_STUDY}{name}": other
         for name, other in session.studies().items()
         if other != study and _alike(page, other)
     }
@@ -150,22 +164,29 @@ def obtain(page: Page, view: View) -> tuple[Distributions | None, Distributions 
     found = work.obtain(view.step, "Describe the distributions", estimate)
     if found is None or view.other is None:
         return found, None
-    other = work.obtain(view.other, f"Describe {view.beside.lower()}", estimate, primary=False)
-    if other is not None and other.notes:
-        with st.expander(f"What was noted on the way: {len(other.notes)}", icon=":material/info:"):
-            for note in other.notes:
-                st.markdown(f"- {note}")
-    return found, other
+    other = work.obtain(view.other, f"Describe {_sentence_case(view)}", estimate, primary=False)
+    if other is None:
+        return found, None
+    noted.draw(other.notes)
+    return found, replace(other, network=view.title(other))
+
+
+def _sentence_case(view: View) -> str:
+    """Return what stands beside as it reads inside a sentence; names stay as they are."""
+    ours = (_DRAFT, _RECALIBRATED)
+    return view.beside.lower() if view.beside in ours else f"“{view.beside}”"
 
 
 def findings(found: Distributions, view: View) -> None:
     """Say what stands out, worst first, each with what may help."""
     every = _of_role(found, view)
+    described = [name for name in found.layers if found.of(name, view.role) is not None]
     if not every:
-        st.markdown(
-            f":material/check: Nothing stands out among the {ROLES[view.role].lower()} of the "
-            f"{len(found.layers)} layers."
-        )
+        if described:
+            st.markdown(
+                f":material/check: Nothing stands out among the {ROLE_WORDS[view.role]} of "
+                f"{count(len(described), 'layer')}."
+            )
         return
     for one in every[:_NAMED]:
         _finding(one)
@@ -204,12 +225,9 @@ def all_layers(found: Distributions, other: Distributions | None, view: View) ->
     if not described:
         st.info("No layer has such a tensor.")
         st.stop()
-    selected = session.layer()
-    layer = (
-        selected
-        if selected in described
-        else next((n for n in described if n in flagged), described[0])
-    )
+    moved, selected = _moved(found, other, view), session.layer()
+    usual = moved or next((n for n in described if n in flagged), described[0])
+    layer = selected if selected in described else usual
     shape = st.segmented_control(
         "All layers",
         ("Ranges", "Shapes"),
@@ -219,7 +237,7 @@ def all_layers(found: Distributions, other: Distributions | None, view: View) ->
         persist_state="session",
     )
     if shape == "Ranges":
-        figure = layer_strip(found, view.role, layer, flagged)
+        figure = layer_strip(found, view.role, layer, flagged, other)
         charts.draw(figure, key="layer-strip", picks=Key.LAYER)
     else:
         figure = layer_ridgeline(found, view.role, layer)
@@ -227,43 +245,40 @@ def all_layers(found: Distributions, other: Distributions | None, view: View) ->
     return layer
 
 
+def _moved(found: Distributions, other: Distributions | None, view: View) -> str:
+    """Say which layers another network changed; return the one that changed most."""
+    if other is None:
+        return ""
+    every = changes(found, other, view.role)
+    most = most_changed(every)
+    same = sum(not value > SAME for value in every.values())
+    words = f"the {ROLE_WORDS[view.role]}"
+    if not most:
+        st.markdown(f":material/drag_handle: No range of {words} differs between the two.")
+        return ""
+    st.markdown(
+        f":material/swap_vert: `{most}` changed most: the ends of its channels moved by "
+        f"{number(100 * every[most])} % of its range on average. "
+        + (f"Of {count(len(every), 'layer')} {same} kept {words}." if same else "")
+    )
+    return most
+
+
 def _few(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:3])
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def table(found: Distributions, view: View) -> None:
-    """Draw the statistics of every layer as a row."""
-    frame = pd.DataFrame(layer_summary(found, view.role, view.bits))
-    if not frame["reason"].any():
-        frame = frame.drop(columns="reason")
-    number = partial(st.column_config.NumberColumn, format="%.3g")
-    st.subheader("All layers in numbers", anchor=False)
-    st.dataframe(
-        frame,
-        hide_index=True,
-        row_height=_ROW,
-        height=min(_ROW * (len(frame) + 1) + 3, 560),
-        column_config={
-            "layer": st.column_config.TextColumn("Layer", pinned=True),
-            "low": number("Min"),
-            "high": number("Max"),
-            "mean": number("Mean"),
-            "std": number("Std"),
-            "kurtosis": number("Kurtosis", help="3 for a Gaussian, more with heavier tails"),
-            "q01": number("1 %"),
-            "q99": number("99 %"),
-            "acp": number("ACP", help="Average channel precision: mean share of the layer's range"),
-            "bits_median": number("Bits left", help="Of the typical channel, one range for all"),
-            "bits_worst": number("Worst"),
-            "dead": st.column_config.NumberColumn("Dead"),
-            "channels": st.column_config.NumberColumn("Channels"),
-            "zeros": st.column_config.NumberColumn("Zeros", format="percent"),
-            "outlier_ratio": number("Range / 98 %", help="Range over that of 98 % of the values"),
-            "reason": st.column_config.TextColumn("Not described"),
-        },
-        alt=f"Statistics of the {ROLES[view.role].lower()} of every layer",
-    )
+def float_modules(page: Page) -> None:
+    """Name what the page does not describe because no quantizer acts on it, by reason."""
+    skipped = page.table.skipped
+    if not skipped:
+        return
+    kept = "module keeps its" if len(skipped) == 1 else "modules keep their"
+    with st.expander(f"Not described: {len(skipped)} {kept} float values", icon=":material/block:"):
+        for reason in dict.fromkeys(each.reason for each in skipped):
+            names = ", ".join(f"`{each.name}`" for each in skipped if each.reason == reason)
+            st.markdown(f"- {names}: {reason}.")
 
 
 def commands(page: Page, view: View) -> None:

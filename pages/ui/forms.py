@@ -10,6 +10,7 @@ from analysis.recalibration import RECALIBRATIONS
 from analysis.records import Candidate, QuantSettings, ScoreTable
 from analysis.registry import Method
 from analysis.sensitivity import METRICS
+from analysis.spelling import spell
 from analysis.workflow import MEMORY_MIB
 
 T = TypeVar("T", bound=Options)
@@ -110,7 +111,11 @@ def memory(key: str) -> int:
 
 
 def recalibrations(key: str) -> tuple[str, ...]:
-    """Draw the choice of what is done to the network before it is quantized, in order."""
+    """Draw the choice of what is done to the network before it is quantized, in order.
+
+    Returns:
+        Each with its changed options, as :mod:`analysis.spelling` writes them.
+    """
     chosen = st.multiselect(
         "Recalibrate first, in this order",
         RECALIBRATIONS.names(),
@@ -119,9 +124,17 @@ def recalibrations(key: str) -> tuple[str, ...]:
         persist_state="session",
         placeholder="Nothing",
     )
-    for name in chosen:
-        about(RECALIBRATIONS[name])
-    return tuple(chosen)
+    return tuple(_recalibration(name, f"{key}-{name}") for name in chosen)
+
+
+def _recalibration(name: str, key: str) -> str:
+    """Draw what a recalibration is, with its options folded; return how it is spelled."""
+    method = RECALIBRATIONS[name]
+    about(method)
+    if not describe(method.options):
+        return name
+    with st.expander(f"Options of {method.title}", icon=":material/tune:"):
+        return spell(name, edit(method.options, key))
 
 
 def quantizer_settings(key: str) -> QuantSettings:

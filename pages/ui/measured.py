@@ -16,7 +16,7 @@ from analysis.records import (
 )
 from analysis.steps import Step
 from analysis.workflow import Recipe
-from pages.ui import resources, shell, words, work
+from pages.ui import noted, resources, shell, words, work
 from pages.ui.allocations import Chosen
 from pages.ui.shell import Page
 
@@ -76,8 +76,7 @@ def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> Non
             )
         shell.card("KL from float", f"{measured.kl:.3g} nats", f"mean over {measured.n:,} samples")
         shell.card("Time", words.seconds(found.seconds), "ranges and measurement")
-    for note in dict.fromkeys((*found.notes, *notes)):
-        st.info(note, icon=":material/info:")
+    noted.draw((*found.notes, *notes))
     st.markdown(
         f":gray[{page.study.evaluation.n:,} evaluation samples "
         f"({measured.evaluation[:8]}), ranges from {page.study.calibration.n:,} calibration "
@@ -90,14 +89,15 @@ def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> Non
 def _way(found: Configuration) -> str:
     """Say what was done to the network, and by which method it was quantized."""
     before = f" after {', '.join(found.recalibrations)}" if found.recalibrations else ""
-    return f"{found.method}{before}"
+    chosen = [f"{name.replace('_', ' ')} {value}" for name, value in found.options.items()]
+    how = f" ({', '.join(chosen)})" if chosen else ""
+    return f"{found.method}{how}{before}"
 
 
 def named_step(page: Page, recipe: Recipe) -> Step[Configuration]:
     """Draw the field for the name and return the step that measures the recipe under it."""
     describe = partial(workflow.quantize, resources.workspace(), page.study, recipe)
-    (_, usual), *_ = describe().names
-    default = _free_name(describe(), usual)
+    default = workflow.free_name(resources.store(), describe())
     name = st.text_input("Name", key="quantize-name", placeholder=default).strip()
     return describe(name=name or default)
 
@@ -107,15 +107,6 @@ def again(page: Page, name: str, chosen: Chosen) -> Step[Configuration]:
     if chosen.configuration is None:
         raise ValueError("only a saved configuration can be measured again")
     return workflow.quantize(resources.workspace(), page.study, chosen.recipe, name=name)
-
-
-def _free_name(step: Step[Configuration], wanted: str) -> str:
-    """Return the name under which a result is listed, else ``wanted`` or its next free variant."""
-    (kind, _), *_ = step.names
-    named = resources.store().named(kind)
-    listed = next((name for name, owner in named.items() if owner == step.key), None)
-    variants = (f"{wanted} ({i})" for i in range(2, len(named) + 3))
-    return listed or next(name for name in (wanted, *variants) if name not in named)
 
 
 def listing(step: Step[Configuration]) -> None:

@@ -2,19 +2,19 @@
 
 from dataclasses import replace
 
-import numpy as np
 import streamlit as st
 
 from analysis import workflow
+from analysis.distributions.changed import SAME, change
 from analysis.distributions.grids import levels_of
 from analysis.plots.channels import channel_ranges
 from analysis.plots.clip_curve import clip_curve
 from analysis.plots.histogram import distribution_histogram
 from analysis.quant.formats import get_format
 from analysis.quant.ranges import Levels
-from analysis.records import Distribution, Distributions, FloatArray, GridError, RangeExploration
+from analysis.records import Distributions, FloatArray, GridError, RangeExploration
 from analysis.records.distributions import INPUT, WEIGHT
-from pages.ui import charts, resources, shell, work
+from pages.ui import charts, resources, tensor_cards, work
 from pages.ui.distributing import ROLES, View
 from pages.ui.shell import Page
 
@@ -37,7 +37,12 @@ def one_layer(
     acting = _acting(found, view, layer)
     explored = None if acting is None else _explored(page, view, *acting)
     chosen = _chosen(explored, view.estimator)
-    _numbers(one, view, chosen)
+    if beside is not None and not change(one, beside) > SAME:
+        st.markdown(f":material/drag_handle: The same in both: {beside.title} did not change it.")
+    after = None
+    if beside is not None and acting is not None and view.recalibrations:
+        after = _chosen(_afterwards(page, view, *acting), view.estimator)
+    tensor_cards.cards(one, beside, view.bits, view.format, chosen, after)
     log = st.toggle("Logarithmic counts", key="distributions-log", persist_state="session")
     charts.draw(
         distribution_histogram(
@@ -50,10 +55,19 @@ def one_layer(
             ":gray[No quantizer acts on this tensor: layers read it only after an addition, a "
             "normalisation or another activation function. There is no range to explore.]"
         )
-    if explored is not None:
+    if explored is not None and explored.signal > 0:
         charts.draw(clip_curve(explored), key="clip-curve")
+    elif explored is not None:
+        st.markdown(
+            ":gray[Every value is zero: every range holds them without error, so there is no error "
+            "to compare ranges by.]"
+        )
     if one.channels.shape[1] > 1:
-        charts.draw(channel_ranges(one, bits=view.bits), key="channel-ranges")
+        alike = beside is not None and beside.channels.shape == one.channels.shape
+        charts.draw(
+            channel_ranges(one, other=beside if alike else None, bits=view.bits),
+            key="channel-ranges",
+        )
 
 
 def _acting(found: Distributions, view: View, layer: str) -> tuple[str, str] | None:
@@ -81,6 +95,26 @@ def _explored(page: Page, view: View, layer: str, role: str) -> RangeExploration
         return work.at_once(step)
 
 
+def _afterwards(page: Page, view: View, layer: str, role: str) -> RangeExploration | None:
+    """Return every range of a weight of the recalibrated network, if they are tried in a moment."""
+    if role != WEIGHT or not _quick(page, layer, role):
+        return None
+    step = workflow.ranges(
+        resources.workspace(),
+        page.study,
+        layer,
+        role,
+        view.format,
+        per_channel=view.per_channel,
+        recalibrations=view.recalibrations,
+    )
+    stored = step.stored(resources.store())
+    if stored is not None:
+        return stored
+    with st.spinner("Trying ranges …"):
+        return work.at_once(step)
+
+
 def _quick(page: Page, layer: str, role: str) -> bool:
     """Tell whether ranges are tried in a moment: of a weight of usual size, or known statistics."""
     if role == WEIGHT:
@@ -100,47 +134,8 @@ def _levels(explored: RangeExploration | None, chosen: GridError | None) -> Floa
     """Return the levels of the chosen grid where it is one for the whole tensor."""
     if explored is None or chosen is None or chosen.low.size != 1 or not chosen.error >= 0:
         return None
+    if chosen.low[0] == chosen.high[0]:  # a grid of zero alone
+        return None
     grid = get_format(explored.format).grid(signed=explored.symmetric)
     levels = Levels(*grid, symmetric=explored.symmetric)
     return levels_of(float(chosen.low[0]), float(chosen.high[0]), levels)
-
-
-def _numbers(one: Distribution, view: View, chosen: GridError | None) -> None:
-    live = one.effective_bits(view.bits)[~one.dead]
-    cards = [
-        ("Values", f"{one.count:,}", f"{one.zeros / max(one.count, 1):.1%} exact zeros"),
-        (
-            "Range",
-            f"{one.range:.4g}",
-            f"{one.value('low'):.3g} to {one.value('high'):.3g}, std {one.value('std'):.3g}",
-        ),
-    ]
-    if one.channels.shape[1] > 1:
-        worst = f"worst {live.min():.1f}" if live.size else "all channels are dead"
-        cards.append(
-            (
-                "Average channel precision",
-                f"{one.average_channel_precision:.2f}",
-                f"{int(one.dead.sum())} of {one.channels.shape[1]} channels dead",
-            )
-        )
-        cards.append(
-            (
-                "Bits left per channel",
-                f"{np.median(live):.1f}" if live.size else "–",
-                f"of {view.bits}, {worst}, one range for all",
-            )
-        )
-    if chosen is not None and chosen.error >= 0:
-        share = chosen.clipping / chosen.error if chosen.error else 0.0
-        cards.append(("SQNR", f"{chosen.sqnr:.1f} dB", f"{chosen.title}, {view.format}"))
-        cards.append(
-            (
-                "Clipped",
-                f"{100 * chosen.clipped:.2g} %",
-                f"{share:.0%} of the squared error, the rest is rounding",
-            )
-        )
-    with st.grid(3, min_column_width=230):
-        for card in cards:
-            shell.card(*card)

@@ -1,5 +1,7 @@
 """What recalibrations do to measured accuracy, before and after, on the same samples."""
 
+from functools import partial
+
 import streamlit as st
 
 from analysis import workflow
@@ -7,6 +9,7 @@ from analysis.allocation_file import uniform_allocation
 from analysis.baselines import job_key, measure_all
 from analysis.comparison import compare
 from analysis.records import Candidate, Configuration, QuantSettings
+from analysis.steps import Step
 from analysis.workflow import Recipe
 from pages.ui import resources, session, shell, words, work
 from pages.ui.shell import Page
@@ -42,11 +45,7 @@ def accuracy(page: Page, recalibrations: tuple[str, ...]) -> None:
         file = f"uniform:{bits}"
     settings = QuantSettings(per_channel=not per_tensor, pin_first_last=bits == _DRAFT)
     steps = tuple(
-        workflow.quantize(
-            resources.workspace(),
-            page.study,
-            Recipe(allocation, settings=settings, recalibrations=names, file=file),
-        )
+        _step(page, Recipe(allocation, settings=settings, recalibrations=names, file=file))
         for names in ((), recalibrations)
     )
     store = resources.store()
@@ -62,9 +61,17 @@ def accuracy(page: Page, recalibrations: tuple[str, ...]) -> None:
             make_events=lambda: measure_all(store, steps, "Before and after recalibration"),
             primary=False,
         )
+        names = "** and **".join(step.names[0][1] for step in steps)
+        st.markdown(f"For the comparison page they will be saved as **{names}**.")
     else:
         _both(before, after)
     shell.command(*(step.command for step in steps))
+
+
+def _step(page: Page, recipe: Recipe) -> Step[Configuration]:
+    """Describe a measurement under a name that takes over no other configuration's."""
+    describe = partial(workflow.quantize, resources.workspace(), page.study, recipe)
+    return describe(name=workflow.free_name(resources.store(), describe()))
 
 
 def _both(before: Configuration, after: Configuration) -> None:

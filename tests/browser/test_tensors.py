@@ -56,8 +56,33 @@ def test_recalibrations_are_laid_over_and_measured(server: Server, tab: Tab) -> 
     tab.page.keyboard.press("Escape")
     tab.button("Describe the float network, recalibrated").click()
     tab.says("float after equalization, as a line")
+    tab.says("pairs equalized; channels divided by")
+    tab.says("What was left as it was")
+    tab.says("outlines: float after equalization")
     tab.button("Measure both").click()
     tab.says("paired,")
+    assert not tab.errors
+
+
+def test_options_of_a_recalibration_change_what_it_does(server: Server, tab: Tab) -> None:
+    described(server, tab)
+    tab.main.get_by_role("combobox", name="Beside them, those of").click()
+    tab.page.get_by_role("option", name="The float network, recalibrated").click()
+    tab.main.get_by_role("combobox", name="Recalibrate first, in this order").click()
+    tab.page.get_by_role("option", name="High-bias absorption").click()
+    tab.page.keyboard.press("Escape")
+    tab.settled()
+    tab.main.get_by_text("Options of High-bias absorption").click()
+    tab.main.get_by_role("combobox", name="Padding").click()
+    tab.page.get_by_role("option", name="interior").click()
+    tab.settled()
+    deviations = tab.main.get_by_role("spinbutton", name="Deviations")
+    deviations.fill("0")
+    deviations.press("Enter")
+    tab.settled()
+    tab.button("Describe the float network, recalibrated").click()
+    tab.says("channels gave up to")
+    tab.says("float after absorption:deviations=0:padding=interior, as a line")
     assert not tab.errors
 
 

@@ -1,10 +1,15 @@
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from analysis.distributions.findings import findings
+from analysis.distributions.collect import collect_distributions, title_of
+from analysis.distributions.findings import SAMPLES, findings
 from analysis.distributions.summary import layer_summary
+from analysis.models.network import build_network
 from analysis.records import Distribution, Distributions, Place
 from analysis.records.distributions import INPUT, POST_ACTIVATION, PRE_ACTIVATION, ROLES, WEIGHT
+from tests.reference.work import finish
 
 
 def distribution(channels: list[np.ndarray] | np.ndarray, title: str = "made") -> Distribution:
@@ -134,10 +139,41 @@ def test_many_somewhat_wider_channels_are_not_blamed_one_by_one():
 def test_a_wide_channel_of_an_activation_calls_for_equalization():
     values = np.abs(gauss(32, 2000))
     values[5] *= 6
-    found = one(values, INPUT)
-    assert found[0].kind == "wide_channel"
-    assert "the input of `layer0.conv`" in found[0].text
-    assert found[0].remedy.startswith("Try cross-layer equalization")
+    (found, *_) = one(values, POST_ACTIVATION)
+    assert found.kind == "wide_channel"
+    assert "the output of `layer0.conv`" in found.text
+    assert found.remedy.startswith("Try cross-layer equalization with the layer behind, or split")
+    tensor = distribution(values)
+    handed_on = network(pre_activation=[tensor, None], input=[None, tensor])
+    (found, *_) = findings(handed_on)
+    assert "the input of `layer1.conv`" in found.text
+    assert found.remedy.startswith("Try cross-layer equalization with the layer before, or split")
+
+
+def test_what_no_layer_makes_is_not_to_be_equalized():
+    values = np.abs(gauss(32, 2000))
+    values[5] *= 6
+    (found, *_) = findings(network(input=[distribution(values, "network input")]))
+    assert found.remedy == (
+        "Try to normalise the channels of the samples to equal ranges, or more bits."
+    )
+    (found, *_) = findings(network(input=[distribution(values, "add")]))
+    assert found.remedy == "Try a percentile or a least-squared-error range, or more bits."
+
+
+def test_the_samples_of_a_network_are_known_as_such():
+    module = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)).eval()
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    seen = finish(collect_distributions(build_network(module, x[:2]), lambda: [x], 1))
+    assert seen.of("0", INPUT).title == SAMPLES
+    assert seen.of("2", INPUT).title == "relu in 1"
+
+
+def test_a_module_named_as_its_call_is_named_once():
+    assert title_of("relu in relu") == "relu"
+    assert title_of("relu in block.relu") == "block.relu"
+    assert title_of("relu in block.act") == "relu in block.act"
+    assert title_of("add") == "add"
 
 
 def test_channels_of_very_different_widths_lower_the_average_precision():
@@ -168,7 +204,8 @@ def test_dead_channels_are_counted_and_listed():
     assert finding.kind == "dead_channels"
     assert finding.severity == pytest.approx(np.log2(16 / 12))
     assert finding.text == (
-        "4 of 16 channels of the weights of `layer0.conv` hold one value only: 0, 3, 7, 9."
+        "4 of 16 channels of the weights of `layer0.conv` hold one value only "
+        "(channels 0, 3, 7, 9)."
     )
 
 
@@ -176,7 +213,7 @@ def test_a_long_list_of_dead_channels_is_cut_and_says_so():
     values = gauss(64, 144)
     values[::4] = 1.0
     (finding,) = one(values)
-    assert finding.text.endswith(": 0, 4, 8, 12, 16, 20, 24, 28 and 8 more.")
+    assert finding.text.endswith(" (channels 0, 4, 8, 12, 16, 20, 24, 28 and 8 more).")
 
 
 def test_channels_that_are_all_dead_but_different_cost_all_bits():
@@ -250,6 +287,36 @@ def test_a_constant_tensor_loses_all_bits_and_is_reported_as_nothing_else():
         finding.text
         == "All of the values in the output of `layer0.conv` are 0.5: that tells nothing."
     )
+
+
+def test_constant_weights_that_are_not_zero_still_compute():
+    (finding,) = one(np.full((4, 10), 0.1))
+    assert finding.text == (
+        "All of the weights of `layer0.conv` are 0.1: the layer only sums up what it reads."
+    )
+    assert "take the layer out" not in finding.remedy
+    (finding,) = one(np.full((4, 10), -0.0))
+    assert "are 0: whatever the layer reads, it gives out its bias." in finding.text
+    assert "take the layer out" in finding.remedy
+
+
+def test_constant_channels_of_weights_are_pruned_only_where_they_are_zero():
+    values = gauss(16, 144)
+    values[3] = 0.0
+    (finding,) = one(values)
+    assert (
+        finding.text
+    ) == "1 of 16 channels of the weights of `layer0.conv` holds one value only (channel 3)."
+    assert finding.remedy.startswith("Try to prune")
+    values[3] = 0.2
+    (finding,) = one(values)
+    assert finding.remedy.startswith("Check that they have learnt something")
+
+
+@pytest.mark.parametrize(("scales", "side"), [((9, 1, 1, 1), "behind"), ((1, 1, 1, 9), "before")])
+def test_the_ends_of_the_network_have_a_neighbour_on_one_side(scales, side):
+    (finding,) = findings(network(weight=scaled(*scales)))
+    assert finding.remedy == f"Try cross-layer equalization with the layer {side}."
 
 
 # --- the layers among each other -----------------------------------------------------------------

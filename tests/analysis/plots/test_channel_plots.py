@@ -8,7 +8,8 @@ from tests.analysis.plots.distributions_to_draw import distribution, empty
 from tests.analysis.plots.records_to_draw import title
 
 # Ranges 2, 8, 0 and 4: the channel of 8 spans the layer.
-SMALL = distribution([[-1.0, 1.0], [-4.0, 4.0], [0.5, 0.5], [0.0, 4.0]])
+SMALL_ROWS = np.array([[-1.0, 1.0], [-4.0, 4.0], [0.5, 0.5], [0.0, 4.0]])
+SMALL = distribution(SMALL_ROWS)
 
 
 def scaled(channels, spread):
@@ -53,7 +54,7 @@ def test_facts_state_precision_dead_channels_and_the_bits_left():
     assert "4 channels" in text
     # (2 + 8 + 4) / 3 of 8, the dead channel left out.
     assert f"average channel precision {14 / 3 / 8:.3f}" in text
-    assert "1 dead channel" in text
+    assert "1 channel of one value only" in text
     assert "of 8 bits channel 0 keeps 6.0" in text
     assert "keeps" not in title(channel_ranges(SMALL))
 
@@ -112,7 +113,7 @@ def test_channels_far_apart_make_the_axis_logarithmic():
 
 def test_a_layer_of_dead_channels_is_drawn():
     figure = channel_ranges(distribution(np.ones((3, 4))), bits=4)
-    assert "3 dead channels" in title(figure)
+    assert "3 channels of one value only" in title(figure)
     assert "precision" not in title(figure)
 
 
@@ -127,3 +128,24 @@ def test_wrong_requests_are_refused():
         channel_ranges(SMALL, highlight=4)
     with pytest.raises(AnalysisError, match="most=2"):
         channel_ranges(SMALL, most=2)
+
+
+def test_another_network_s_channels_are_outlined_in_the_same_order():
+    other = distribution(2 * SMALL_ROWS, "float after equalization")
+    figure = channel_ranges(SMALL, other=other, bits=8)
+    outlines = figure.data[-1]
+    np.testing.assert_allclose(8 * np.asarray(outlines.base)[0], -8)
+    np.testing.assert_allclose(8 * np.asarray(outlines.y)[0], 16)
+    # Clicks and hovers go to the boxes behind, which tell both.
+    assert outlines.hoverinfo == "skip"
+    assert figure.data[0].customdata[0][-1] == "-8.00 to 8.00"
+    assert "float after equalization: %{customdata[8]}" in figure.data[0].hovertemplate
+    assert "outlines: float after equalization" in title(figure)
+    assert [shape.y0 for shape in figure.layout.shapes if shape.type == "line"] == [
+        -1.0, 1.0, -0.5, 0.5
+    ]  # fmt: skip
+
+
+def test_channels_of_another_number_are_not_compared():
+    with pytest.raises(AnalysisError, match="equally many, got 4 and 2"):
+        channel_ranges(SMALL, other=distribution([[0.0, 1.0], [0.0, 2.0]]))

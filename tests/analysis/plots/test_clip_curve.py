@@ -5,6 +5,7 @@ import pytest
 
 from analysis.errors import AnalysisError
 from analysis.plots.clip_curve import clip_curve
+from analysis.plots.decibels import decibels, sqnr
 from analysis.plots.theme import alt_text
 from tests.analysis.plots.distributions_to_draw import exploration, grid_error
 from tests.analysis.plots.records_to_draw import title
@@ -159,3 +160,49 @@ def test_labels_do_not_overlap_at_the_drawn_size():
                 one[1] <= other[0] or other[1] <= one[0] or one[3] <= other[2] or other[3] <= one[2]
             )
             assert apart
+
+
+def test_the_best_of_all_ranges_is_never_worse_than_any_that_is_shown():
+    # A fine search falls between the shares of the curve.
+    best = float((FOUND.rounding + FOUND.clipping).min())
+    finer = dataclasses.replace(FOUND.estimators[2], title="Finer", rounding=best / 2, clipping=0.0)
+    figure = clip_curve(dataclasses.replace(FOUND, estimators=(FOUND.estimators[0], finer)))
+    assert f"best range: Finer, SQNR {finer.sqnr:.1f} dB" in title(figure)
+    on_curve = -10 * np.log10(best / FOUND.signal)
+    assert (
+        f"○ least error of the curve at {FOUND.share[FOUND.best]:.3f}: SQNR {on_curve:.1f} dB"
+        in (title(figure))
+    )
+
+
+def test_the_error_of_arithmetic_is_no_error():
+    # 2^-53 of the signal is what float64 leaves of an error of nothing: 319 dB.
+    tiny = np.full(len(FOUND.share), FOUND.signal * 2.0**-106)
+    exact = dataclasses.replace(
+        FOUND,
+        rounding=tiny,
+        clipping=0 * tiny,
+        estimators=tuple(
+            dataclasses.replace(each, rounding=float(tiny[0]), clipping=0.0)
+            for each in FOUND.estimators
+        ),
+    )
+    assert sqnr(exact.estimators[0]) == "no error"
+    assert "no error at any range" in title(clip_curve(exact))
+    assert "dB" not in title(clip_curve(exact))
+
+
+def test_decibels_are_ten_times_the_logarithm_of_signal_over_error():
+    assert decibels(1e-3, 1.0) == "30.0 dB"
+    assert decibels(0.0, 1.0) == "no error"
+    assert decibels(0.0, 0.0) == "no signal"
+
+
+def test_estimators_that_all_failed_leave_the_curve():
+    nan = float("nan")
+    failed = dataclasses.replace(
+        FOUND.estimators[0], title="Min-max: too few values", rounding=nan, clipping=nan
+    )
+    figure = clip_curve(dataclasses.replace(FOUND, estimators=(failed,)))
+    assert "best range" not in title(figure)
+    assert "too few values" in title(figure)

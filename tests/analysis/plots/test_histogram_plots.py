@@ -7,6 +7,7 @@ import pytest
 from analysis.errors import AnalysisError
 from analysis.plots.histogram import distribution_histogram
 from analysis.plots.theme import alt_text
+from analysis.records import GridError
 from tests.analysis.plots.distributions_to_draw import (
     distribution,
     empty,
@@ -201,3 +202,39 @@ def test_arrays_are_packed_and_a_histogram_of_many_values_stays_below_20_kb():
     text = figure.to_json()
     assert len(text) < 20_000
     assert "bdata" in json.loads(text)["data"][0]["y"]
+
+
+def test_a_tensor_of_zeros_is_a_narrow_bar_that_nothing_is_shaded_beside():
+    zeros = distribution(np.zeros((4, 9)))
+    grid = GridError(
+        estimator="mse",
+        title="Least squared error",
+        low=np.array([-0.0]),
+        high=np.array([0.0]),
+        step=np.array([1e-14]),
+        clipped=0.0,
+        rounding=0.0,
+        clipping=0.0,
+        signal=0.0,
+    )
+    figure = distribution_histogram(zeros, grid=grid)
+    bar, (left, right) = figure.data[0], figure.layout.xaxis.range
+    assert bar.x[0] == 0
+    assert bar.y[0] == 36
+    assert bar.width < 0.1 * (right - left)
+    assert not [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    said = title(figure)
+    assert "0 % clipped" in said
+    assert "no error" in said
+    assert not any(word in said for word in ("inf", "nan", "-0 "))
+
+
+def test_a_constant_stands_inside_its_range():
+    figure = distribution_histogram(
+        distribution(np.full((4, 9), 0.1)), grid=grid_error(np.full(36, 0.1), 0.1)
+    )
+    bar = figure.data[0]
+    assert bar.x[0] == pytest.approx(0.1)
+    for shape in figure.layout.shapes:
+        if shape.type == "rect":
+            assert not shape.x0 < 0.1 - bar.width / 2 < shape.x1

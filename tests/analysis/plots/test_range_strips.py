@@ -151,3 +151,15 @@ def test_a_constant_layer_is_a_needle():
 def test_the_number_of_ridges_must_be_positive():
     with pytest.raises(AnalysisError, match="most=0"):
         layer_ridgeline(SMALL, "weight", most=0)
+
+
+def test_the_layers_of_another_network_are_outlined_and_told():
+    other = distributions({"conv": np.array([[-8.0, 2.0]])}, network="mine, quantized")
+    figure = layer_strip(SMALL, "weight", other=other)
+    outlines = next(each for each in figure.data if each.name == "mine, quantized")
+    assert list(outlines.x) == [1]
+    np.testing.assert_allclose(8 * np.asarray(outlines.base), [-8])
+    np.testing.assert_allclose(8 * np.asarray(outlines.y), [10])
+    assert outlines.hoverinfo == "skip"
+    assert [entry[-1] for entry in figure.data[0].customdata] == ["none", "-8.00 to 2.00", "none"]
+    assert "outlines: mine, quantized" in title(figure)

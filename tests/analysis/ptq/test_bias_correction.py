@@ -89,7 +89,10 @@ def test_afterwards_no_channel_s_mean_is_off_on_the_calibration_set(name, scope)
     settings = replace(PER_TENSOR, scope=scope, weight_range="min_max")
     task = task_of(network, x, "w4a4", settings)
     result, notes = corrected(task, batch_size=25)
-    assert notes == ""
+    assert notes.startswith(
+        f"{len(network.table.layers)} biases corrected by the mean errors on 60"
+    )
+    assert "\n" not in notes
     plain = finish(PTQ_METHODS["nearest"].function(task, PTQ_METHODS["nearest"].options()))
     assert set(result.biases) == set(network.table.names)
     for layer in network.table.names:
@@ -112,6 +115,31 @@ def test_one_linear_layer_gains_what_rounding_takes_from_its_mean():
     off = torch.tensor([[0.0, -0.4, -0.4], [0.0, -0.3, 0.0]])
     expected = module[0].bias.detach() - off @ x.mean(0)
     torch.testing.assert_close(result.biases["0"], expected)
+
+
+def test_the_note_tells_the_largest_shift_in_deviations_of_its_channel():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
+    x = batch(50, 3, 2, 2, seed=4) + 1
+    network = build_network(module, x[:2])
+    result, notes = corrected(task_of(network, x, "w3afloat", PER_TENSOR))
+    shift = (result.biases["1"] - module[1].bias).abs()
+    with torch.no_grad():
+        relative = shift / module(x).std(0)
+    assert notes == (
+        "1 bias corrected by the mean errors on 50 calibration samples: by "
+        f"{float(relative.max()):.2g} standard deviations of the channel at most (channel "
+        f"{int(relative.argmax())} of `1`), by {float(relative.median()):.2g} in the median."
+    )
+
+
+def test_a_network_in_float_says_that_no_bias_was_corrected():
+    x = batch(6, 3, 8, 8, seed=3)
+    network = build_network(toys.residual(), x[:2])
+    for estimate in ("empirical", "analytic"):
+        assert corrected(task_of(network, x, "float", PER_TENSOR), estimate=estimate)[1] == (
+            "No bias was corrected."
+        )
 
 
 def test_the_size_of_batches_does_not_matter():
@@ -168,8 +196,8 @@ def test_a_layer_without_a_bias_gets_one_and_a_layer_called_twice_is_named():
     task = task_of(network, x, "w3a8", PER_TENSOR)
     result, notes = corrected(task)
     assert (
-        notes == "Bias not corrected: `again`: it is called 2 times and one bias cannot be "
-        "right for all."
+        notes.splitlines()[1]
+        == "Not bias-corrected: `again`: it is called 2 times and one bias cannot be right for all."
     )
     assert set(result.biases) == {"first", "head"}
     assert network.bias(network.layer("first")) is None
@@ -221,7 +249,9 @@ def test_on_gaussian_outputs_the_analytic_correction_is_the_empirical_one(betwee
     task = task_of(network, x, "float", PER_TENSOR, **{"3": "w3afloat"})
     empirical, _ = corrected(task)
     analytic, notes = corrected(task, estimate="analytic")
-    assert notes == ""
+    shift = float((analytic.biases["3"] - network.bias(network.layer("3"))).abs().max())
+    # The second layer has no BatchNorm to say how far its channels vary.
+    assert notes == f"1 bias corrected by what the folded BatchNorms say: by {shift:.3g} at most."
     change = empirical.biases["3"] - network.bias(network.layer("3"))
     assert float(change.abs().max()) > 0.1
     torch.testing.assert_close(analytic.biases["3"], empirical.biases["3"], rtol=0, atol=0.01)
@@ -230,7 +260,10 @@ def test_on_gaussian_outputs_the_analytic_correction_is_the_empirical_one(betwee
 def test_analytic_names_the_layers_whose_input_is_not_a_batchnorm_s():
     x = digits("calibration", 20)
     network = build_network(demo.load("digits-resnet"), x[:2])
-    result, notes = corrected(task_of(network, x, "w4a8", PER_TENSOR), estimate="analytic")
+    result, said = corrected(task_of(network, x, "w4a8", PER_TENSOR), estimate="analytic")
+    done, notes = said.split("\n", 1)
+    assert f"{len(result.biases)} biases corrected" in done
+    assert "standard deviations of the channel at most" in done
     assert "`conv1`" in notes  # reads the image
     assert "`layer1.1.conv1`" in notes  # reads the result of an addition
     assert "its input does not come from a BatchNorm or its ReLU" in notes

@@ -29,7 +29,8 @@ RESERVED = frozenset({
     "older-than", "network", "epochs", "scope", "weight-range", "activation-range", "percentile",
     "per-tensor", "metrics", "reference", "set", "numbers", "attribution", "path-steps",
     "memory-mib", "recalibrate", "layer", "inits", "architectures", "seeds", "workers",
-    "train-on",
+    "train-on", "resource", "points", "random", "draw-seed",
+    "latency", "free-bits", "repeats", "warm-up", "parallel",
 })  # fmt: skip
 
 

@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from itertools import combinations
 from math import fsum
+from statistics import median
 
-from analysis.records import Allocation, Candidate, ScoreTable
+from analysis.records import Allocation, Baseline, Candidate, ScoreTable, Solution
+
+_TITLES = {"uniform": "uniform bits", "size_only": "the size-only allocation"}
+# Summed scores this close are the same allocation, or as good as.
+_SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +46,36 @@ def predict(scores: ScoreTable, allocation: Allocation) -> Prediction:
     if scores.interactions is not None:
         values += [float(scores.interactions[p + q]) for p, q in combinations(places, 2)]
     return Prediction(fsum(values), scores.unit, scores.metric, tuple(missing))
+
+
+def beside(solution: Solution) -> str:
+    """Say in one or two sentences what the baselines of a solution are predicted to lose.
+
+    Predicted by the same scores: whether the scores are right, only measurements tell.
+    """
+    parts = [_part(solution, baseline) for baseline in solution.baselines]
+    if not parts:
+        return ""
+    text = f"By the same scores, within the same budgets: {'; '.join(parts)}."
+    drawn = [b.objectives for b in solution.baselines if b.name == "random"]
+    near = sum(value <= solution.objective + _slack(solution) for own in drawn for value in own)
+    if near:
+        text += f" {near} of {sum(map(len, drawn))} random ones are as good."
+    return text
+
+
+def _part(solution: Solution, baseline: Baseline) -> str:
+    title = _TITLES.get(baseline.name, baseline.name)
+    if not baseline.objectives:
+        return f"{title} do not fit" if baseline.name == "uniform" else f"{title} does not fit"
+    if len(baseline.objectives) == 1:
+        return f"{title} {baseline.objectives[0]:.3g} {solution.unit}"
+    low, high = min(baseline.objectives), max(baseline.objectives)
+    return (
+        f"{len(baseline.objectives)} random allocations {low:.3g} to {high:.3g} {solution.unit}, "
+        f"in the median {median(baseline.objectives):.3g}"
+    )
+
+
+def _slack(solution: Solution) -> float:
+    return _SAME * max(abs(solution.objective), 1e-300)

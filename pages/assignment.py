@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis import catalog, workflow
+from analysis.prediction import beside
 from analysis.prediction_error import measured_points, prediction_error
 from analysis.sensitivity import METRICS
 from pages.equalizer import equalizer, payload
@@ -65,6 +66,9 @@ asked = equalizer(
 )
 if asked:
     st.switch_page(session.PAGES["distributions"])
+
+if solution is not None and solution.allocation == draft and solution.baselines:
+    st.markdown(f":gray[Predicted, not measured. {beside(solution)}]")
 
 name = saving.name_of(page.study, draft)
 measure = workflow.quantize(space, page.study, workflow.Recipe(draft), name=name)

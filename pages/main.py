@@ -22,6 +22,7 @@ _MENU = {
     ),
     "Decide": (
         ("assignment", "Bit assignment", "equalizer"),
+        ("curves", "Accuracy curves", "show_chart"),
         ("quantization", "Quantization", "compress"),
         ("comparison", "Comparison", "compare_arrows"),
     ),
@@ -43,7 +44,7 @@ PAGES = {
 }
 for group, entries in _MENU.items():
     session.PAGES.update(zip((name for name, _, _ in entries), PAGES[group], strict=True))
-page = st.navigation(PAGES)
+page = st.navigation(PAGES, expanded=True)
 st.html(
     "<style>.stMainBlockContainer{padding-top:3.5rem;max-width:1320px}"
     # There is always a study: the selector has no default only for the sake of the link.

@@ -33,7 +33,7 @@ cards = [
     (
         "Layers",
         f"{len(table.layers)}" if table else "–",
-        f"{len(table.skipped)} modules stay float" if table else "open the study again",
+        words.skipped(table) if table else "open the study again",
     ),
     (
         "Parameters",

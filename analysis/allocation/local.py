@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.allocation.descent import Descent
-from analysis.allocation.greedy import hull_walk
+from analysis.allocation.hull_walk import hull_walk
 from analysis.allocation.problem import Problem
 from analysis.allocation.random_feasible import random_feasible
 from analysis.allocation.solvers import FEASIBLE, INTERACTIONS, SOLVERS, Answer

@@ -9,9 +9,9 @@ by reduced costs.
 from math import fsum
 
 from analysis.allocation.feasible import formats
-from analysis.allocation.greedy import hull_walk
 from analysis.allocation.highs import Minimum, minimise
 from analysis.allocation.hull import walk
+from analysis.allocation.hull_walk import hull_walk
 from analysis.allocation.problem import Problem
 from analysis.allocation.relaxation import as_one_row
 from analysis.allocation.restrict import restrict

@@ -5,11 +5,14 @@ from typing import Any
 
 from analysis import workflow
 from analysis.allocation import SOLVERS, parse_budget
+from analysis.allocation.budgets import TIMED
 from analysis.allocation_file import allocation_json
 from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import plain, show, table, to_json, write
 from analysis.cli.parser import Call
 from analysis.cli.session import opened, read_candidates, settings, usage
+from analysis.latency.table_file import load_latency
+from analysis.prediction import beside
 from analysis.records import Candidate, Costs, ScoreTable, Solution
 from analysis.registry import Method
 from analysis.sensitivity import METRICS
@@ -66,6 +69,9 @@ def allocate(call: Call) -> None:
         budgets = [parse_budget(text) for text in args.budget]
     pins = dict(_pin(call, text) for text in args.pin)
     quantizers = settings(call)
+    if args.latency is None and (args.free_bits or any(b.resource in TIMED for b in budgets)):
+        call.refuse("`--free-bits` and budgets of latency_ms must come with `--latency FILE`.")
+    latency = None if args.latency is None else load_latency(Path(args.latency))
     with opened(call) as session:
         scores = workflow.score(
             session.workspace,
@@ -84,6 +90,9 @@ def allocate(call: Call) -> None:
             options=options["solver"],
             pins=pins,
             pin_first_last=not args.release_first_last,
+            latency=latency,
+            latency_file=args.latency or "",
+            free_bits=args.free_bits,
         )
         solution, cached = session.run(step)
         study = session.study
@@ -105,7 +114,8 @@ def costs_text(costs: Costs) -> str:
         f"{costs.size_mib:.3f} MiB ({costs.size_ratio:.1%} of w8a8, {costs.compression:.2f} x "
         f"smaller than float), BOPs {costs.bops_ratio:.1%} of w8a8, on average "
         f"{costs.avg_weight_bits:.2f} bits per weight, {costs.avg_activation_bits:.2f} per "
-        "activation"
+        f"activation, at most {costs.peak_activation_mib:.3g} MiB of activations at once"
+        + ("" if costs.latency_ms is None else f", layers {costs.latency_ms:.4g} ms by the table")
     )
 
 
@@ -140,6 +150,9 @@ def _about(solution: Solution) -> dict[str, Any]:
             for b in solution.budgets
         ],
         "costs": solution.costs,
+        "baselines": {
+            b.name: {"objectives": b.objectives, "reason": b.reason} for b in solution.baselines
+        },
         "notes": solution.notes,
         "seconds": solution.seconds,
     }
@@ -177,4 +190,5 @@ def _solution_text(solution: Solution) -> str:
         for b in solution.budgets
     ]
     lines.append(costs_text(solution.costs))
+    lines.append(beside(solution))
     return "\n".join(lines)

@@ -29,6 +29,9 @@ def quantize(call: Call) -> None:
             allocation, method.name, options, quantizers, recalibrations, args.allocation
         )
         step = workflow.quantize(session.workspace, session.study, recipe, name=args.name.strip())
+        if not args.name.strip():
+            name = workflow.free_name(session.workspace.store, step)
+            step = workflow.quantize(session.workspace, session.study, recipe, name=name)
         made, cached = session.run(step)
         if args.out_model is not None:
             content = session.reporter.work(

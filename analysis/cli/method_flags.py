@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from analysis.cli.parser import Call
 from analysis.cli.session import usage
 from analysis.commands import option_flags
-from analysis.options import Options, OptionSpec, build
+from analysis.options import Options, OptionSpec, build, describe
 from analysis.registry import Method, Registry
 
 
@@ -45,6 +45,11 @@ def describe_flags(role: str, options: type[Options]) -> list[tuple[str, str]]:
     """Return each flag of a method with its range, default and help."""
     flags = option_flags(**{role: options})
     return [(f"--{flag}", _range(spec)) for flag, (_, spec) in flags.items()] if flags else []
+
+
+def describe_parts(name: str, options: type[Options]) -> list[tuple[str, str]]:
+    """Return each option of a recalibration as it is written behind its name, as above."""
+    return [(f"{name}:{spec.name}=…", _range(spec)) for spec in describe(options)]
 
 
 class _Parser(argparse.ArgumentParser):

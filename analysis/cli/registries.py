@@ -4,7 +4,7 @@ from textwrap import fill
 from typing import Any
 
 from analysis.allocation import SOLVERS
-from analysis.cli.method_flags import describe_flags
+from analysis.cli.method_flags import describe_flags, describe_parts
 from analysis.cli.output import show
 from analysis.cli.parser import Call
 from analysis.export import EXPORTERS
@@ -51,7 +51,11 @@ def _list(call: Call, role: str, registry: Registry[Any]) -> None:
             lines.append(
                 fill(f"costs {method.cost}", 96, initial_indent="  ", subsequent_indent="    ")
             )
-        for flag, text in describe_flags(role, method.options):
-            lines.append(fill(text, 96, initial_indent=f"  {flag}  ", subsequent_indent="      "))
+        if registry is RECALIBRATIONS:
+            words = describe_parts(method.name, method.options)
+        else:
+            words = describe_flags(role, method.options)
+        for word, text in words:
+            lines.append(fill(text, 96, initial_indent=f"  {word}  ", subsequent_indent="      "))
         blocks.append("\n".join(lines))
     show(call.args.json, {call.step: [m.describe() for m in registry]}, "\n\n".join(blocks))

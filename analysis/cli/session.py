@@ -179,11 +179,10 @@ def read_candidates(text: str) -> tuple[Candidate, ...]:
 
 
 def read_recalibrations(call: Call) -> tuple[str, ...]:
-    """Return the recalibrations that a command names; an unknown name is wrong usage."""
+    """Return the recalibrations that a command names; an unknown name or option is wrong usage."""
     names = tuple(filter(None, (part.strip() for part in call.args.recalibrate.split(","))))
     with usage(call):
-        check_recalibrations(names)
-    return names
+        return check_recalibrations(names)
 
 
 @contextmanager

@@ -83,8 +83,9 @@ def _recalibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recalibrate",
         default="",
-        metavar="A,B,...",
-        help="what is done to the network first, in this order; `recalibrations` lists them",
+        metavar="A,B:OPTION=VALUE,...",
+        help="what is done to the network first, in this order; `recalibrations` lists them "
+        "with their options",
     )
 
 
@@ -144,7 +145,18 @@ def _fill_allocate(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="RESOURCE=LIMIT",
-        help="size=0.5 (of w8a8), size_mib=X, bops=0.4 (of w8a8), avg_bits=4; repeatable",
+        help="size=0.5, bops=0.4, act=0.5 (peak activation memory), ace=0.4 (of w8a8 each), "
+        "size_mib=X, act_mib=X, avg_bits=4, latency_ms=X; repeatable",
+    )
+    parser.add_argument(
+        "--latency",
+        metavar="FILE",
+        help="CSV with the time of every layer and candidate: layer or shape, candidate, ms",
+    )
+    parser.add_argument(
+        "--free-bits",
+        action="store_true",
+        help="afterwards raise bits wherever the times of --latency say that it costs none",
     )
     parser.add_argument("--solver", default="milp", metavar="NAME")
     parser.add_argument(
@@ -152,6 +164,77 @@ def _fill_allocate(parser: argparse.ArgumentParser) -> None:
     )
     _release(parser)
     _out(parser, "the allocation file (JSON)")
+    _settings(parser)
+    _study(parser)
+
+
+def _fill_latency(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="FILE.csv", help="write the latency table (CSV)")
+    parser.add_argument("--repeats", type=_number(5), default=50, metavar="N", help="runs of each")
+    parser.add_argument(
+        "--warm-up", type=_number(1), default=5, metavar="N", help="runs before, not counted"
+    )
+    parser.add_argument(
+        "--parallel", type=_number(1), default=1, metavar="N", help="threads of a layer"
+    )
+    _study(parser)
+
+
+def _sweep(parser: argparse.ArgumentParser, points: int) -> None:
+    parser.add_argument(
+        "--resource", default="size", metavar="NAME", help="what is limited, named as in budgets"
+    )
+    parser.add_argument(
+        "--points",
+        type=_number(2),
+        default=points,
+        metavar="K",
+        help="limits, even from the cheapest to the dearest allocation",
+    )
+    parser.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="RESOURCE=LIMIT",
+        help="another budget, kept at every limit; repeatable",
+    )
+    parser.add_argument(
+        "--latency", metavar="FILE.csv", help="times of the layers, for limits of latency_ms"
+    )
+    parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what layers may become")
+    _release(parser)
+
+
+def _fill_pareto(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--metric", required=True, metavar="NAME")
+    parser.add_argument("--solver", default="milp", metavar="NAME")
+    _sweep(parser, 20)
+    _out(parser, "the front (JSON)")
+    _settings(parser)
+    _study(parser)
+
+
+def _fill_curve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metric", action="append", required=True, metavar="NAME", help="repeatable"
+    )
+    parser.add_argument("--solver", action="append", metavar="NAME", help="repeatable; else milp")
+    parser.add_argument(
+        "--method", action="append", metavar="NAME", help="repeatable; else nearest"
+    )
+    _sweep(parser, 6)
+    parser.add_argument(
+        "--random",
+        type=_number(0),
+        default=20,
+        metavar="N",
+        help="random feasible allocations measured at every limit",
+    )
+    parser.add_argument(
+        "--draw-seed", type=_number(0), default=0, metavar="N", help="of the random allocations"
+    )
+    _memory(parser)
+    _out(parser, "the curve (JSON)")
     _settings(parser)
     _study(parser)
 
@@ -304,6 +387,22 @@ STEPS = (
     Step("exporters", "registries:exporters", "list the export formats", _fill_nothing),
     Step(
         "allocate", "choice:allocate", "find bits within budgets", _fill_allocate, methods=True
+    ),
+    Step(
+        "latency",
+        "timing:latency",
+        "time every layer alone on this machine, w8a8 and float",
+        _fill_latency,
+    ),
+    Step(
+        "pareto",
+        "curves:pareto",
+        "find bits for many limits of one resource",
+        _fill_pareto,
+        methods=True,
+    ),
+    Step(
+        "curve", "curves:curve", "measure accuracy over a resource, with baselines", _fill_curve
     ),
     Step(
         "quantize", "measure:quantize", "quantize and measure", _fill_quantize, methods=True

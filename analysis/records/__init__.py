@@ -5,7 +5,7 @@ record. ``schema`` is raised when the fields of a record change meaning.
 """
 
 from analysis.records.agreement import Agreement, Estimate, RankAgreement, RankDifference
-from analysis.records.allocation import Allocation, Budget, BudgetUse, Costs, Solution
+from analysis.records.allocation import Allocation, Baseline, Budget, BudgetUse, Costs, Solution
 from analysis.records.base import BoolArray, FloatArray, IntArray, Record
 from analysis.records.candidates import FLOAT, Candidate, QuantSettings
 from analysis.records.curve import Absent, Curve, CurvePoint, Measured, Series
@@ -49,6 +49,7 @@ __all__ = [
     "Allocation",
     "Arithmetic",
     "Attributions",
+    "Baseline",
     "BoolArray",
     "Budget",
     "BudgetUse",

@@ -69,12 +69,26 @@ class Costs(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline(Record):
+    """Summed scores of allocations that must be beaten, in the unit of the score table.
+
+    ``objectives`` holds one value per allocation: one of ``uniform`` and ``size_only``, several of
+    ``random``; none where nothing of the kind fits, for a ``reason``.
+    """
+
+    name: str
+    objectives: tuple[float, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Solution(Record):
     """An allocation with what is known about it.
 
     ``objective`` and ``lower_bound`` are in the unit of the score table; ``gap`` is
     (objective - lower_bound) relative to the objective. ``status`` is ``optimal`` (certified),
-    ``feasible`` (no certificate) or ``timeout`` (best found, bound honest).
+    ``feasible`` (no certificate) or ``timeout`` (best found, bound honest). ``baselines`` are
+    within the same budgets; all of this is predicted, nothing is measured.
     """
 
     allocation: Allocation
@@ -89,4 +103,5 @@ class Solution(Record):
     costs: Costs
     seconds: float
     notes: tuple[str, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     schema: int = 2

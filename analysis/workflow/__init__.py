@@ -5,19 +5,25 @@ Each function describes a step; nothing runs before its events are iterated.
 
 from analysis.workflow.agreeing import REFERENCES, agree, contest, reference_step, unmet
 from analysis.workflow.allocating import allocate
+from analysis.workflow.curve_plan import CurvePlan
+from analysis.workflow.curves import curve, curve_so_far
 from analysis.workflow.distributing import distributions, ranges
 from analysis.workflow.initializing import Lab, finished_runs, initialization
 from analysis.workflow.inspecting import attributions, inspect
-from analysis.workflow.measuring import float_outputs, measure, quantize, summary
+from analysis.workflow.measuring import float_outputs, measure, quantize
+from analysis.workflow.naming import default_name, free_name, summary
 from analysis.workflow.opening import layers, model_inputs, open_study, opening, statistics
 from analysis.workflow.recalibrating import recalibrated
 from analysis.workflow.recipe import Quantized, Recipe, quantized
 from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score, score_again
+from analysis.workflow.sweeping import pareto
+from analysis.workflow.timing import latency
 
 __all__ = [
     "DEFAULT_CANDIDATES",
     "MEMORY_MIB",
     "REFERENCES",
+    "CurvePlan",
     "Lab",
     "Quantized",
     "Recipe",
@@ -25,16 +31,22 @@ __all__ = [
     "allocate",
     "attributions",
     "contest",
+    "curve",
+    "curve_so_far",
+    "default_name",
     "distributions",
     "finished_runs",
     "float_outputs",
+    "free_name",
     "initialization",
     "inspect",
+    "latency",
     "layers",
     "measure",
     "model_inputs",
     "open_study",
     "opening",
+    "pareto",
     "quantize",
     "quantized",
     "ranges",

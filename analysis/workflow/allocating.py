@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from analysis.allocation import build_problem, solve_work
-from analysis.allocation.solvers import SOLVERS
+from analysis.allocation.baselines import baselines
+from analysis.allocation.solvers import INTERACTIONS, SOLVERS
 from analysis.commands import budget_text, changed_options, changed_settings, command_line
 from analysis.events import Work
 from analysis.options import Options, as_dict, build
@@ -21,11 +22,13 @@ from analysis.records import (
     Solution,
     Study,
 )
+from analysis.records.curve import SIZE_ONLY
 from analysis.sensitivity import METRICS
 from analysis.steps import Step, StoredParts
 from analysis.workflow.measuring import quantize
 from analysis.workflow.opening import layers
 from analysis.workflow.recipe import Recipe
+from analysis.workflow.scoring import score
 from analysis.workspace import Workspace
 from cache.keys import digest
 
@@ -46,8 +49,9 @@ def allocate(
 ) -> Step[Solution]:
     """Find an allocation within the budgets.
 
-    A solver that needs measured accuracy gets it on the evaluation set, rounded to nearest under
-    the scores' settings; whatever it measures is stored.
+    Beside it stand the summed scores of uniform bits, of the size-only allocation and of random
+    ones within the same budgets. A solver that needs measured accuracy gets it on the evaluation
+    set, rounded to nearest under the scores' settings; whatever it measures is stored.
 
     Args:
         workspace: Where to work.
@@ -79,7 +83,14 @@ def allocate(
             held = {**free, **held}
         problem = build_problem(table, scored, tuple(budgets), held, latency)
         measure = partial(_measured, workspace, study, scored.settings)
-        return (yield from solve_work(problem, solver, options, measure, free_bits=free_bits))
+        found = yield from solve_work(problem, solver, options, measure, free_bits=free_bits)
+        equal = score(
+            workspace, study, SIZE_ONLY, candidates=scored.candidates, settings=scored.settings
+        )
+        sizes = yield from equal.need(workspace.store)
+        size_only = build_problem(table, sizes, tuple(budgets), held, latency)
+        solved = problem if INTERACTIONS in method.needs else problem.separable()
+        return replace(found, baselines=baselines(solved, size_only))
 
     scoring = build(METRICS[scores.options["metric"]].options, scores.options["options"])
     flags: dict[str, Any] = {
@@ -106,7 +117,7 @@ def allocate(
         inputs["latency"] = latency_digest(latency)
     return Step(
         name="allocate",
-        version=method.version,
+        version=method.version + 1,  # 2: baselines
         title=f"{method.title}: {', '.join(f'{b.resource} ≤ {b.limit:g}' for b in budgets)}",
         command=command_line(
             "allocate",

@@ -24,7 +24,7 @@ _AT_ONCE = 5_000_000
 def model(study: Study, table: LayerTable) -> None:
     """Draw the cards of the model, the notes on it and its full digests."""
     spec = study.spec
-    skipped = f"{len(table.skipped)} modules stay float" if table.skipped else "nothing skipped"
+    skipped = words.skipped(table) if table.skipped else "nothing skipped"
     cards = (
         ("Model", words.model(spec), spec.model.partition(":")[0]),
         ("Weights", *_weights(study)),
@@ -122,7 +122,7 @@ def layers(table: LayerTable) -> None:
         key="layer-table",
     )
     if table.skipped:
-        st.subheader(f"{len(table.skipped)} modules that keep float values", anchor=False)
+        st.subheader(words.skipped(table), anchor=False)
         st.dataframe(
             pd.DataFrame(
                 [

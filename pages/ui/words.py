@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from analysis.records import Costs, Evaluation, Paired, StudySpec
+from analysis.records import Costs, Evaluation, LayerTable, Paired, StudySpec
 
 
 def accuracy(measured: Evaluation) -> str:
@@ -70,3 +70,9 @@ def size(costs: Costs) -> str:
 def seconds(value: float) -> str:
     """Return a duration."""
     return f"{value:.1f} s" if value < 60 else f"{value / 60:.1f} min"
+
+
+def skipped(table: LayerTable) -> str:
+    """Say how many modules keep float values."""
+    n = len(table.skipped)
+    return "1 module stays float" if n == 1 else f"{n} modules stay float"

@@ -16,7 +16,7 @@ from analysis.cli.vocabulary import STEPS
 from analysis.commands import RESERVED
 from tests.analysis.cli_studies import MODEL, Lab, build, images, make_lab, say
 
-NOT_BUILT = ("pareto", "curve", "factorize")
+NOT_BUILT = ("factorize",)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def refused(said, status: int, *parts: str) -> None:
     [
         ([], ["A step must be named: study, layers"]),
         (["scor"], ["no step `scor`", "did you mean `score`"]),
-        (["pareto"], ["no step `pareto`"]),
+        (["factorize"], ["no step `factorize`"]),
         (["score"], ["--metric", "score --help"]),
         (["score", "--metric", "hessian_atention"], ["did you mean `hessian_attention`"]),
         (["score", "--metric", "output_kl", "--probes", 3], ["no flag `--probes`"]),

@@ -180,7 +180,7 @@ def test_quantize_measures_and_writes_the_record(lab, tmp_path):
     record = json.loads((tmp_path / "c.json").read_text())
     assert record["measured"]["top1"] == found["measured"]["top1"]
     assert len(record["ranges"]) == 6
-    assert record["schema"] == 2
+    assert record["schema"] == 3
 
 
 def test_evaluating_an_allocation_is_rounding_it_to_nearest(lab):

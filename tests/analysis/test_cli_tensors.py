@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.errors import QuantizationError
 from analysis.records.distributions import ROLES, STATISTICS
 from tests.analysis.cli_studies import build, make_lab, say
 
@@ -109,6 +110,70 @@ def test_an_unknown_recalibration_is_wrong_usage(lab, step):
     said = lab(step, *words, "--recalibrate", "equalisation")
     assert said.status == 2
     assert "equalization" in said.err
+
+
+def test_options_of_a_recalibration_stand_behind_its_name(lab):
+    words = ("quantize", "--allocation", "uniform:w4a8", "--recalibrate")
+    default = lab.json(*words, "bounded_relu:percent=99.99")
+    lower = lab.json(*words, "bounded_relu:percent=60")
+    assert default["recalibrations"] == ["bounded_relu"]
+    assert default["name"].endswith(", bounded_relu + nearest")
+    assert lower["recalibrations"] == ["bounded_relu:percent=60"]
+    assert lower["name"].endswith(", bounded_relu:percent=60 + nearest")
+    assert lower["measured"]["kl"] > default["measured"]["kl"]
+    assert lab.json(*words, "bounded_relu:bound=percentile:percent=60.0")["cached"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("absorption:paddin=mean", "`padding`"),
+        ("absorption:padding=middle", "interior"),
+        ("absorption:padding", "option=value"),
+    ],
+)
+def test_a_wrong_option_of_a_recalibration_is_wrong_usage(lab, text, said):
+    found = lab("quantize", "--allocation", "uniform:w4a8", "--recalibrate", text)
+    assert found.status == 2
+    assert said in found.err
+
+
+def test_recalibrations_list_their_options_as_they_are_written():
+    text = say("recalibrations").out
+    assert "absorption:padding=…" in text
+    assert "--padding" not in text
+
+
+def test_configurations_without_a_name_take_over_no_other_one(lab):
+    words = ("quantize", "--allocation", "uniform:w4a8", "--release-first-last")
+    plain = lab.json(*words)
+    per_tensor = lab.json(*words, "--per-tensor")
+    assert plain["name"] == "uniform w4a8, nearest"
+    assert per_tensor["name"] == "uniform w4a8, per tensor, nearest"
+    lab.json(
+        *words, "--weight-range", "min_max", "--name", "uniform w4a8, scope layer_input, nearest"
+    )
+    taken = lab.json(*words, "--scope", "layer_input")
+    assert taken["name"] == "uniform w4a8, scope layer_input, nearest (2)"
+    assert lab.json(*words)["name"] == "uniform w4a8, nearest"
+    analytic = lab.json(*words, "--method", "bias_correction", "--estimate", "analytic")
+    assert analytic["name"] == "uniform w4a8, bias_correction:estimate=analytic"
+    assert any("corrected" in note for note in analytic["notes"])
+
+
+def test_a_network_that_gives_nan_is_described_but_for_what_holds_it(lab, monkeypatch):
+    def broken(*_, **__):
+        raise QuantizationError("Activations must be finite, `sqrt` gave NaN.")
+        yield
+
+    monkeypatch.setattr("analysis.workflow.quantized", broken)
+    found = lab("distributions")
+    assert found.status == 0
+    assert "clipped shares are not known: Activations must be finite" in found.out
+    assert "ACP" in found.out
+    told = lab.json("distributions")
+    assert told["layers"][0]["weight"]["clipped"] is None
+    assert "finite" in told["clipped_unknown"]
 
 
 def test_recalibrations_are_listed():

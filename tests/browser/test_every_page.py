@@ -21,6 +21,7 @@ PAGES = {
     "initialization": "Initialization",
     "assignment": "Bit assignment",
     "quantization": "Quantization",
+    "curves": "Accuracy curves",
     "comparison": "Comparison",
     "export": "Export",
     "jobs": "Jobs and store",

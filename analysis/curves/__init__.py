@@ -1,0 +1,1 @@
+"""What measured curves say: their points, the verdict in words, how well predictions hold."""

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from analysis.allocation.free_bits import raise_free_bits
 from analysis.allocation.problem import Problem, allocation_costs
+from analysis.allocation.ties import early_layers_first
 from analysis.errors import AllocationError, OptionError
 from analysis.events import Work
 from analysis.options import Options
@@ -51,7 +52,8 @@ def solve_work(
     """Run a solver and check what it returns; yields the solver's reports if it makes any.
 
     Interactions reach the solvers that need ``interactions``; the others sum layers one by one,
-    which their notes say.
+    which their notes say. Of allocations that differ only in layers that cost and score the same,
+    the one is taken whose earlier layers keep more bits, unless the solver measured its own.
 
     Args:
         problem: What to solve.
@@ -95,6 +97,8 @@ def solve_work(
     start = perf_counter()
     work = method.function(problem, options, *extra)
     answer = (yield from work) if isinstance(work, Generator) else work
+    if MEASURED not in method.needs:
+        answer = replace(answer, choice=early_layers_first(problem, answer.choice))
     if free_bits:
         answer = _raised(problem, answer)
     return _solution(problem, solver, answer, perf_counter() - start)

@@ -2,6 +2,7 @@
 
 from analysis.allocation.problem import Problem
 from analysis.quant.formats import bits_of
+from analysis.records import Candidate
 
 
 def early_layers_first(problem: Problem, choice: tuple[int, ...]) -> tuple[int, ...]:
@@ -25,10 +26,11 @@ def early_layers_first(problem: Problem, choice: tuple[int, ...]) -> tuple[int, 
     after = list(choice)
     for layers in alike.values():
         own = problem.candidates[layers[0]]
-        taken = sorted(
-            (choice[i] for i in layers),
-            key=lambda k, own=own: (-bits_of(own[k].weight), -bits_of(own[k].activation), k),
-        )
-        for i, k in zip(layers, taken, strict=True):
-            after[i] = k
+        taken = [(_bits(own[choice[i]]), -choice[i]) for i in layers]
+        for i, (_, k) in zip(layers, sorted(taken, reverse=True), strict=True):
+            after[i] = -k
     return tuple(after)
+
+
+def _bits(candidate: Candidate) -> tuple[int, int]:
+    return bits_of(candidate.weight), bits_of(candidate.activation)

@@ -18,12 +18,31 @@ from analysis.models.cost import (
     reference_effort,
     reference_peak_bits,
     reference_size_bits,
+    scale_bits,
 )
 from analysis.models.latency import NS_PER_MS, known_times
 from analysis.quant.formats import bits_of
-from analysis.records import Arithmetic, Budget, Candidate, LatencyTable, LayerTable, Moment
+from analysis.records import (
+    FLOAT,
+    Arithmetic,
+    Budget,
+    Candidate,
+    LatencyTable,
+    LayerTable,
+    Moment,
+)
 
-RESOURCES = ("size", "size_mib", "bops", "avg_bits", "act", "act_mib", "ace", "latency_ms")
+RESOURCES = (
+    "size",
+    "size_mib",
+    "stored_mib",
+    "bops",
+    "avg_bits",
+    "act",
+    "act_mib",
+    "ace",
+    "latency_ms",
+)
 TIMED = ("latency_ms",)  # resources that need a latency table
 _SHOWN_DIGITS = Context(prec=5, rounding=ROUND_CEILING)
 
@@ -179,7 +198,12 @@ def _one_row(
     )
     if budget.resource == "avg_bits":
         return CostRow(budget, costs, 0, sum(layer.num_weights for layer in table.layers))
-    unit = BITS_PER_MIB if budget.resource == "size_mib" else reference_size_bits(table)
+    if budget.resource == "stored_mib":
+        costs = tuple(
+            tuple(n + scale_bits(layer, c.weight != FLOAT) for n, c in zip(row, own, strict=True))
+            for layer, row, own in zip(table.layers, costs, candidates, strict=True)
+        )
+    unit = reference_size_bits(table) if budget.resource == "size" else BITS_PER_MIB
     return CostRow(budget, costs, other_bits(table), unit)
 
 

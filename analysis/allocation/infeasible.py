@@ -13,6 +13,7 @@ Smallest = Callable[[CostRow, tuple[CostRow, ...]], int | None]
 UNIT_TEXT = {
     "size": "of the w8a8 size",
     "size_mib": "MiB",
+    "stored_mib": "MiB with scales",
     "bops": "of the w8a8 BOPs",
     "avg_bits": "bits per weight",
     "act": "of the w8a8 peak",

@@ -9,10 +9,11 @@ import numpy as np
 from analysis.allocation.budgets import CostRow, budgets_of, cost_rows
 from analysis.allocation.pins import allowed_candidates
 from analysis.errors import AllocationError, QuantizationError
-from analysis.models.cost import costs
+from analysis.models.cost import BITS_PER_MIB, costs, scale_bits
 from analysis.models.latency import NS_PER_MS, Lookup
 from analysis.quant.formats import bits_of
 from analysis.records import (
+    FLOAT,
     Allocation,
     Budget,
     Candidate,
@@ -201,6 +202,11 @@ def allocation_costs(
         [bits_of(c.weight) for c in allocation.candidates],
         [bits_of(c.activation) for c in allocation.candidates],
     )
+    scales = sum(
+        scale_bits(layer, c.weight != FLOAT)
+        for layer, c in zip(table.layers, allocation.candidates, strict=True)
+    )
+    spent = replace(spent, scales_mib=scales / BITS_PER_MIB)
     if latency is None:
         return spent
     lookup = Lookup(table, latency)

@@ -111,8 +111,9 @@ def allocate(call: Call) -> None:
 def costs_text(costs: Costs) -> str:
     """Say in one line what an allocation costs."""
     return (
-        f"{costs.size_mib:.3f} MiB ({costs.size_ratio:.1%} of w8a8, {costs.compression:.2f} x "
-        f"smaller than float), BOPs {costs.bops_ratio:.1%} of w8a8, on average "
+        f"{costs.size_mib:.3f} MiB and {costs.scales_mib:.3g} of scales "
+        f"({costs.size_ratio:.1%} of w8a8, {costs.compression:.2f} x smaller than float), "
+        f"BOPs {costs.bops_ratio:.1%} of w8a8, on average "
         f"{costs.avg_weight_bits:.2f} bits per weight, {costs.avg_activation_bits:.2f} per "
         f"activation, at most {costs.peak_activation_mib:.3g} MiB of activations at once"
         + ("" if costs.latency_ms is None else f", layers {costs.latency_ms:.4g} ms by the table")

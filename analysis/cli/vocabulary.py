@@ -146,7 +146,7 @@ def _fill_allocate(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="RESOURCE=LIMIT",
         help="size=0.5, bops=0.4, act=0.5 (peak activation memory), ace=0.4 (of w8a8 each), "
-        "size_mib=X, act_mib=X, avg_bits=4, latency_ms=X; repeatable",
+        "size_mib=X, stored_mib=X, act_mib=X, avg_bits=4, latency_ms=X; repeatable",
     )
     parser.add_argument(
         "--latency",

@@ -13,6 +13,7 @@ _LIMITS = {
     "size": "{} × the w8a8 size",
     "bops": "{} × the w8a8 BOPs",
     "size_mib": "{} MiB",
+    "stored_mib": "{} MiB with scales",
     "avg_bits": "{} bits per weight",
     "act": "{} × the w8a8 activation peak",
     "act_mib": "{} MiB of activations",

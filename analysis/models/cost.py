@@ -7,7 +7,7 @@ that this module needs to know no format.
 from collections.abc import Mapping, Sequence
 
 from analysis.errors import QuantizationError
-from analysis.records import Arithmetic, Costs, LayerTable, Moment
+from analysis.records import Arithmetic, Costs, Layer, LayerTable, Moment
 
 OTHER_BITS = 32  # biases, skipped modules, everything that no layer quantizes
 REFERENCE_BITS = 8
@@ -138,6 +138,11 @@ def reference_effort(table: LayerTable) -> int:
     """Return the arithmetic effort with every layer at w8a8."""
     eight = [REFERENCE_BITS] * len(table.layers)
     return arithmetic_effort(table, eight, eight)
+
+
+def scale_bits(layer: Layer, quantized: bool) -> int:
+    """Return what the scales of a layer's weight take: 32 bits per output channel if quantized."""
+    return OTHER_BITS * layer.weight_shape[layer.channel_axis] if quantized else 0
 
 
 def reference_size_bits(table: LayerTable) -> int:

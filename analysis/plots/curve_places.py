@@ -11,6 +11,7 @@ def axis_title(curve: Curve) -> str:
     return {
         "size": "size (MiB)",
         "size_mib": "size (MiB)",
+        "stored_mib": "size with scales (MiB)",
         "bops": "BOPs per sample (millions)",
         "avg_bits": "average weight bits",
         "act": "peak activation memory (share of 8 bits)",

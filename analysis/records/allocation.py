@@ -11,9 +11,10 @@ class Budget(Record):
     """A resource and its limit.
 
     ``size``, ``bops``, ``act`` and ``ace`` are ratios to the same network with every layer at w8a8,
-    ``size_mib`` and ``act_mib`` are in MiB (2^20 bytes), ``avg_bits`` in bits per quantizable
-    weight, ``latency_ms`` in milliseconds per sample. ``act`` and ``act_mib`` limit the peak of the
-    activation memory per sample, ``ace`` the arithmetic effort with element-wise operations.
+    ``size_mib``, ``stored_mib`` (with the scales) and ``act_mib`` are in MiB (2^20 bytes),
+    ``avg_bits`` in bits per quantizable weight, ``latency_ms`` in milliseconds per sample. ``act``
+    and ``act_mib`` limit the peak of the activation memory per sample, ``ace`` the arithmetic
+    effort with element-wise operations.
     """
 
     resource: str
@@ -54,7 +55,8 @@ class Costs(Record):
     ``bops`` = sum over layers of MACs x weight bits x activation bits, float counting 32.
     ``size_ratio`` and ``bops_ratio`` are relative to every layer at w8a8. ``peak_activation_mib``
     is the most activation memory in use at once, per sample. ``latency_ms`` sums the times of the
-    layers in a latency table, None without one.
+    layers in a latency table, None without one. ``scales_mib`` is what a float32 scale per output
+    channel of every quantized weight takes on top of ``size_mib``.
     """
 
     size_mib: float
@@ -66,6 +68,7 @@ class Costs(Record):
     avg_activation_bits: float
     peak_activation_mib: float = 0.0
     latency_ms: float | None = None
+    scales_mib: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

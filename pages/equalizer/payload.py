@@ -38,6 +38,7 @@ _UNITS = {
     "act": "of w8a8",
     "ace": "of w8a8",
     "size_mib": "MiB",
+    "stored_mib": "MiB with scales",
     "act_mib": "MiB",
     "avg_bits": "bits",
     "latency_ms": "ms",
@@ -46,6 +47,7 @@ _UNITS = {
 _AXES = {
     "size": ("weights", False),
     "size_mib": ("weights", False),
+    "stored_mib": ("weights", False),
     "avg_bits": ("weights", False),
     "act": ("activations", False),
     "act_mib": ("activations", False),

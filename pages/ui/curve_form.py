@@ -19,6 +19,7 @@ _BASELINES = ("size_only", "random")
 RESOURCE_WORDS = {
     "size": "Size, share of w8a8",
     "size_mib": "Size in MiB",
+    "stored_mib": "Size with scales in MiB",
     "bops": "BOPs, share of w8a8",
     "avg_bits": "Average weight bits",
     "act": "Activation peak, share of w8a8",

@@ -22,6 +22,7 @@ _USUAL = "milp"  # certified, with any number of budgets
 _LIMITS = {
     "size": ("Size, share of w8a8", 0.05, 4.0, 0.6, 0.05),
     "size_mib": ("Size in MiB", 0.0001, 1e6, 0.1, 0.01),
+    "stored_mib": ("Size with scales in MiB", 0.0001, 1e6, 0.1, 0.01),
     "bops": ("BOPs, share of w8a8", 0.05, 16.0, 0.6, 0.05),
     "avg_bits": ("Average weight bits", 1.0, 32.0, 4.5, 0.5),
     "act": ("Peak activation memory, share of w8a8", 0.05, 4.0, 0.8, 0.05),

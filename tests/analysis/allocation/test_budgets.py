@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.allocation import parse_budget
+from analysis.allocation import allocation_costs, parse_budget
 from analysis.allocation.budgets import CostRow, cost_rows
 from analysis.errors import AllocationError, UnknownNameError
-from analysis.records import Budget, Candidate
+from analysis.records import Allocation, Budget, Candidate
 from tests.reference.allocation import make_table
 
 W4A8, W8A8 = Candidate("int4", "int8"), Candidate("int8", "int8")
@@ -72,3 +72,18 @@ def test_each_resource_counts_what_its_name_says():
     assert row("bops").in_unit(row("bops").total((1, 0))) == 1.0
     assert row("avg_bits").in_unit(row("avg_bits").total((0, 0))) == 280 / 40
     assert row("size_mib").in_unit(8 * 2**20) == 1.0
+
+
+def test_scales_take_32_bits_per_output_channel_of_a_quantized_weight():
+    table = make_table([64, 16], others=3)  # shapes (64, 1) and (16, 1)
+    own = ((W4A8, W8A8, Candidate("float", "float")),) * 2
+    (row,) = cost_rows(table, own, Budget(resource="stored_mib", limit=1.0))
+    (plain,) = cost_rows(table, own, Budget(resource="size_mib", limit=1.0))
+    more = [
+        [a - b for a, b in zip(*pair, strict=True)]
+        for pair in zip(row.costs, plain.costs, strict=True)
+    ]
+    assert more == [[64 * 32, 64 * 32, 0], [16 * 32, 16 * 32, 0]]
+    assert (row.fixed, row.unit) == (plain.fixed, plain.unit)
+    mixed = Allocation(layers=table.names, candidates=(W4A8, Candidate("float", "float")))
+    assert allocation_costs(table, mixed).scales_mib == 64 * 32 / (8 * 2**20)

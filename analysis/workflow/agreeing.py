@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TypeVar, cast
 
 from analysis.agreement import AgreementOptions, agreement
 from analysis.commands import budget_text, changed_settings, command_line
 from analysis.errors import AnalysisError
 from analysis.evaluation.intervals import paired
-from analysis.events import Note, Progress, Started, Work
+from analysis.events import Note, Work
 from analysis.options import Options, as_dict, build
 from analysis.records import (
     Agreement,
@@ -29,11 +28,10 @@ from analysis.workflow.allocating import allocate
 from analysis.workflow.measuring import quantize
 from analysis.workflow.recipe import Recipe
 from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score
+from analysis.workflow.within import within
 from analysis.workspace import Workspace
 
-T = TypeVar("T")
 # Each of several steps counts its own progress; the whole is shown in these units a step.
-_UNITS = 1000
 # What was measured of every layer and can judge the others.
 REFERENCES = ("loss_increase", "output_kl", "output_sqnr", "accuracy_drop")
 
@@ -97,13 +95,13 @@ def agree(
         del parts
         tables: list[ScoreTable] = []
         count = len(steps) + 1
-        truth = yield from _within(measured.need(workspace.store), 0, count, reference)
+        truth = yield from within(measured.need(workspace.store), 0, count, reference)
         for place, (name, step) in enumerate(zip(metrics, steps, strict=True), start=1):
             reason = unmet(name, study)
             if not reason:
                 try:
                     needed = step.need(workspace.store)
-                    tables.append((yield from _within(needed, place, count, name)))
+                    tables.append((yield from within(needed, place, count, name)))
                 except AnalysisError as error:
                     reason = str(error)
             if reason:
@@ -198,7 +196,7 @@ def contest(
             if not reason:
                 try:
                     one = _measured(workspace, study, solve, settings, f"{name}, {_said(budget)}")
-                    found.append((yield from _within(one, place, len(metrics), name)))
+                    found.append((yield from within(one, place, len(metrics), name)))
                     entered.append(name)
                 except AnalysisError as error:
                     reason = str(error)
@@ -263,22 +261,3 @@ def _merit(found: Configuration) -> tuple[float, float]:
 
 def _said(budget: Budget) -> str:
     return f"{budget.resource} {budget.limit:g}"
-
-
-def _within(work: Work[T], place: int, count: int, label: str) -> Work[T]:
-    """Run one of several pieces of work; its progress never goes back within the whole."""
-    furthest = place * _UNITS
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            yield Progress((place + 1) * _UNITS, count * _UNITS, f"{label}: done")
-            return cast(T, end.value)
-        if isinstance(event, Progress):
-            here = place * _UNITS + _UNITS * event.done // max(event.total, 1)
-            furthest = max(furthest, min(here, (place + 1) * _UNITS - 1))
-            yield Progress(furthest, count * _UNITS, f"{label}: {event.message}")
-        elif isinstance(event, Note):
-            yield Note(f"{label}: {event.text}")
-        elif not isinstance(event, Started):
-            yield event

@@ -1,7 +1,4 @@
-"""Published allocations: HAWQ-V3's for ResNet-18 and OMPQ's vectors, from their own numbers.
-
-That milp returns the three configurations of HAWQ-V3 is in test_milp.py.
-"""
+"""Published allocations: HAWQ-V3's for ResNet-18 and OMPQ's vectors, from their own numbers."""
 
 import dataclasses
 import json

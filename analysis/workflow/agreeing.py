@@ -31,7 +31,6 @@ from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score
 from analysis.workflow.within import within
 from analysis.workspace import Workspace
 
-# Each of several steps counts its own progress; the whole is shown in these units a step.
 # What was measured of every layer and can judge the others.
 REFERENCES = ("loss_increase", "output_kl", "output_sqnr", "accuracy_drop")
 

@@ -5,6 +5,7 @@ from math import gcd
 
 import numpy as np
 
+from analysis.allocation.budgets import budgets_of
 from analysis.allocation.feasible import fitting
 from analysis.allocation.hull import walk
 from analysis.allocation.problem import Problem
@@ -168,8 +169,12 @@ def _front(costs: IntArray, objectives: FloatArray) -> IntArray:
 
 def _check(problem: Problem) -> None:
     if len(problem.rows) != 1:
-        names = ", ".join(row.budget.resource for row in problem.rows) or "none"
+        own = budgets_of(problem.rows)
+        names = ", ".join(
+            rows[0].budget.resource + (f" with {len(rows)} moments" if len(rows) > 1 else "")
+            for rows in own
+        )
         raise AllocationError(
             f"Dynamic programming must have exactly one budget that is one sum over the layers, "
-            f"got {len(problem.rows)} ({names}). Use milp, which takes any number of them."
+            f"got {len(own)}{f' ({names})' if own else ''}. Use milp, which takes any number."
         )

@@ -64,6 +64,28 @@ def test_recalibrations_are_laid_over_and_measured(server: Server, tab: Tab) -> 
     assert not tab.errors
 
 
+def test_options_of_a_recalibration_change_what_it_does(server: Server, tab: Tab) -> None:
+    described(server, tab)
+    tab.main.get_by_role("combobox", name="Beside them, those of").click()
+    tab.page.get_by_role("option", name="The float network, recalibrated").click()
+    tab.main.get_by_role("combobox", name="Recalibrate first, in this order").click()
+    tab.page.get_by_role("option", name="High-bias absorption").click()
+    tab.page.keyboard.press("Escape")
+    tab.settled()
+    tab.unfold("Options of High-bias absorption")
+    tab.main.get_by_role("combobox", name="Padding").click()
+    tab.page.get_by_role("option", name="interior").click()
+    tab.settled()
+    deviations = tab.main.get_by_role("spinbutton", name="Deviations")
+    deviations.fill("0")
+    deviations.press("Enter")
+    tab.settled()
+    tab.button("Describe the float network, recalibrated").click()
+    tab.says("channels gave up to")
+    tab.says("float after absorption:deviations=0:padding=interior, as a line")
+    assert not tab.errors
+
+
 def test_the_lab_trains_shows_and_goes_on(server: Server, tab: Tab) -> None:
     tab.open(server.url("initialization", study=STUDY), "Initialization")
     for label, value in (("Seeds", "1"), ("Epochs", "1")):

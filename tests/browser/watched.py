@@ -59,6 +59,13 @@ class Tab:
         target.click()
         self.clicks += 1
 
+    def unfold(self, label: str) -> None:
+        """Open a folded part and wait until it stands still: lists do not open while it moves."""
+        self.main.get_by_text(label, exact=True).click()
+        self.page.evaluate(
+            "Promise.allSettled(document.getAnimations().map(moving => moving.finished))"
+        )
+
     def button(self, name: str) -> Locator:
         """Return the first button of the page with this name."""
         return self.main.get_by_role("button", name=name, exact=True).first

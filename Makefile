@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+WORKERS ?= 2
 
 .PHONY: help app test check fix test-all bench peers browser clean
 
@@ -25,7 +26,7 @@ app: $(VENV)/.app  ## Install and start the app on http://127.0.0.1:8501, on the
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.dev browser  ## Install with development tools and a browser, then run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev  ## Lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from analysis.ptq import PTQ_METHODS, PTQTask
 from analysis.quant.configure import Estimates, Quantization, check_allocation, plan_of
 from analysis.records import Allocation, QuantSettings, Study
 from analysis.workflow.opening import statistics
-from analysis.workflow.recalibrating import check_recalibrations, recalibrated
+from analysis.workflow.recalibrating import check_recalibrations, recalibrated, versions
 from analysis.workspace import Workspace, calibration_inputs
 
 DEFAULTS = QuantSettings()
@@ -61,15 +61,13 @@ class Recipe:
     @property
     def key(self) -> dict[str, Any]:
         """Everything that was chosen, for keys."""
-        key = {
+        return {
             "allocation": {n: c.text for n, c in self.allocation.as_dict().items()},
             "method": self.method,
             "options": as_dict(self.chosen),
             "settings": asdict(self.settings),
+            **versions(self.recalibrations),
         }
-        if self.recalibrations:
-            key["recalibrations"] = list(self.recalibrations)
-        return key
 
     @property
     def flags(self) -> dict[str, Any]:

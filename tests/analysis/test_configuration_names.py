@@ -5,6 +5,7 @@ import pytest
 
 from analysis.options import build
 from analysis.ptq import PTQ_METHODS
+from analysis.recalibration import RECALIBRATIONS
 from analysis.records import Allocation, Candidate, QuantSettings
 from analysis.steps import Step
 from analysis.workflow.naming import default_name, free_name
@@ -55,6 +56,14 @@ def test_recipes_of_other_settings_have_other_names_where_their_keys_differ(chan
     other = replace(plain, settings=replace(QuantSettings(), **changed))
     assert plain.key != other.key
     assert default_name(plain) != default_name(other)
+
+
+def test_a_recalibration_that_works_differently_now_makes_another_key(monkeypatch):
+    made = recipe(W8, recalibrations=("equalization",))
+    before = made.key
+    newer = replace(RECALIBRATIONS["equalization"], version=99)
+    monkeypatch.setitem(RECALIBRATIONS._methods, "equalization", newer)
+    assert made.key != before
 
 
 def test_a_name_is_kept_by_its_owner_and_free_for_others(tmp_path: Path):

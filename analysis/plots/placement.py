@@ -1,6 +1,7 @@
 """Where to put the labels of points so that they overlap neither each other nor the points."""
 
 from collections.abc import Sequence
+from math import hypot
 
 Box = tuple[float, float, float, float]
 
@@ -18,6 +19,9 @@ def place_labels(
 ) -> list[tuple[float, float]]:
     """Choose the offset of each label's centre from its point, nearest free place first.
 
+    A place is not free where the line back to the point would pass over another point, which the
+    label would then seem to name.
+
     Args:
         points: Pixels from the upper left corner of the plot.
         texts: One label a point.
@@ -32,8 +36,14 @@ def place_labels(
     offsets = []
     for (x, y), text in zip(points, texts, strict=True):
         size = CHARACTER * len(text) + GAP, LINE
+        others = [(there[0] - x, there[1] - y) for there in points if there != (x, y)]
         ways = [
-            (_cost(_box(x + right, y + down, *size), taken, width, height), at, (right, down))
+            (
+                _cost(_box(x + right, y + down, *size), taken, width, height)
+                + (2 * POINT) ** 2 * sum(_passes((right, down), other) for other in others),
+                at,
+                (right, down),
+            )
             for at, (right, down) in enumerate(_offsets(*size))
         ]
         _, _, best = min(ways)
@@ -56,6 +66,14 @@ def _offsets(width: float, height: float) -> list[tuple[float, float]]:
 
 def _box(x: float, y: float, width: float, height: float) -> Box:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def _passes(end: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Tell whether the line from the origin to ``end`` passes over another point's mark."""
+    along = (end[0] * other[0] + end[1] * other[1]) / (end[0] ** 2 + end[1] ** 2)
+    if not 0.0 < along < 1.0:
+        return False
+    return hypot(other[0] - along * end[0], other[1] - along * end[1]) < POINT
 
 
 def _cost(box: Box, taken: Sequence[Box], width: float, height: float) -> float:

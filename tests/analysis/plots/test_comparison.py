@@ -136,3 +136,17 @@ def test_nothing_to_compare_is_refused():
         accuracy_against_size({}, FLOAT)
     with pytest.raises(AnalysisError, match="got none"):
         per_layer_bits({})
+
+
+def test_no_line_from_a_label_to_its_point_passes_over_another_point():
+    # A wall on the left leaves the left point only places on the right, behind its neighbour.
+    points = [(100.0, 100.0), (122.0, 98.0)]
+    walls = [(0.0, 0.0, 94.0, 360.0), (94.0, 108.0, 700.0, 360.0)]
+    texts = ["least squared error", "min-max"]
+    for order in ([0, 1], [1, 0]):
+        placed, named = [points[i] for i in order], [texts[i] for i in order]
+        offsets = place_labels(placed, named, 700, 360, walls)
+        for at, (right, down) in zip(order, offsets, strict=True):
+            x, y = np.subtract(points[1 - at], points[at])
+            steps = np.linspace(0, 1, 200)
+            assert min(np.hypot(x - steps * right, y - steps * down)) >= 8

@@ -38,6 +38,7 @@ from analysis.records.measurement import (
 )
 from analysis.records.outputs import LayerErrors, OutputChanges
 from analysis.records.scores import NOISE, ScoreTable
+from analysis.records.storage import Storage, Stored, StoredLayer
 from analysis.records.study import DataRef, ModelRef, Study, StudySpec
 
 __all__ = [
@@ -93,6 +94,9 @@ __all__ = [
     "Series",
     "Skipped",
     "Solution",
+    "Storage",
+    "Stored",
+    "StoredLayer",
     "Study",
     "StudySpec",
     "TensorRange",

@@ -8,7 +8,8 @@ from analysis.allocation import milp  # isort: split
 
 from analysis.allocation import dp, evolution, greedy, local, minmax, ompq_lp, prefix, rlt, uniform
 from analysis.allocation.budgets import RESOURCES, parse_budget
-from analysis.allocation.problem import Problem, allocation_costs, build_problem
+from analysis.allocation.building import build_problem
+from analysis.allocation.problem import Problem, allocation_costs
 from analysis.allocation.random_feasible import random_feasible
 from analysis.allocation.solvers import SOLVERS, Answer, solve, solve_work
 

@@ -26,11 +26,10 @@ def baselines(
     for name, kept in (("uniform", problem.separable()), ("size_only", size_only.separable())):
         solver = "uniform" if name == "uniform" else "milp"
         try:
-            chosen = solve(kept, solver).allocation.candidates
+            choice = problem.choice(solve(kept, solver).allocation)
         except AnalysisError as error:
             found.append(Baseline(name=name, objectives=(), reason=str(error)))
             continue
-        choice = tuple(own.index(c) for own, c in zip(problem.candidates, chosen, strict=True))
         found.append(Baseline(name=name, objectives=(problem.objective(choice),)))
     drawn = random_feasible(replace(problem, pairs=()), count, seed)
     values = tuple(problem.objective(choice) for choice in drawn)

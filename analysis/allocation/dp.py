@@ -1,6 +1,6 @@
 """The whole curve of one budget in one sweep: dynamic programming over costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 import numpy as np
@@ -10,7 +10,7 @@ from analysis.allocation.feasible import fitting
 from analysis.allocation.hull import walk
 from analysis.allocation.problem import Problem
 from analysis.allocation.solvers import FEASIBLE, OPTIMAL, SOLVERS, Answer
-from analysis.allocation.tabulation import Layout, layout, tabulate
+from analysis.allocation.tabulation import Layout, Tabulation, layout, tabulate
 from analysis.errors import AllocationError
 from analysis.options import Options, option
 from analysis.records import FloatArray, IntArray
@@ -61,14 +61,16 @@ class DpOptions(Options):
     reference="Kellerer, Pferschy and Pisinger 2004, Knapsack Problems, section 11.5, "
     "doi:10.1007/978-3-540-24777-7",
     options=DpOptions,
+    version=2,  # 2: what fits by its true costs, of equal scores the cheapest
 )
 def dp(problem: Problem, options: DpOptions) -> Answer:
     """Minimise the summed score within one budget.
 
     Exact where the costs, divided by their common factor, fit in ``cells`` steps. Otherwise costs
-    are rounded up to steps, so that every answer fits; the lower bound is that of a second table
-    with costs rounded down, or of the linear relaxation where that is higher. The loss is that of a
-    budget smaller by less than one step per layer.
+    are rounded up to steps, and of the allocations in the table the best is taken that fits by its
+    true costs; the lower bound is that of a second table with costs rounded down, or of the linear
+    relaxation where that is higher. The loss is at most that of a budget smaller by less than one
+    step per layer and group. Of equal scores the cheapest is taken.
 
     Args:
         problem: Candidates, scores, one budget and groups.
@@ -82,19 +84,28 @@ def dp(problem: Problem, options: DpOptions) -> Answer:
     fitting(problem)
     row = problem.rows[0]
     grid = _grid(problem, options.cells, row.limit)
-    upper = tabulate(grid.plan, grid.capacity, grid.cell, up=True)
-    choice = tuple(int(k) for k in upper.choices(np.array([grid.capacity]))[0])
+    upper = tabulate(grid.plan, grid.reach, grid.cell, up=True)
+    falls = _falls(upper)
+    # Of what fits by its rounded costs the best, and all above it that may fit by its true costs.
+    sure = np.searchsorted(falls, grid.capacity, side="right") - 1
+    choice = _traced(problem, upper, falls[sure:], row.limit).choice(-1)
     objective = problem.objective(choice)
     if grid.exact:
         return Answer(choice, OPTIMAL, objective)
     lower = tabulate(grid.plan, grid.capacity, grid.cell, up=False, trace=False)
     relaxed = walk(problem, problem.scores, row.costs).bound(row.limit - row.fixed)
     bound = max(float(lower.values[-1]), relaxed)
+    return rounded_answer(problem, choice, bound, grid.cell)
+
+
+def rounded_answer(problem: Problem, choice: tuple[int, ...], bound: float, cell: int) -> Answer:
+    """Return an answer from costs that were rounded to multiples of ``cell``, with that said."""
     note = (
-        f"Costs were rounded up to steps of {row.in_unit(grid.cell):.3g} in the budget's unit, "
-        f"which wastes less than one step for each of {len(problem.candidates)} layers. More "
+        f"Costs were rounded up to steps of {problem.rows[0].in_unit(cell):.3g} in the budget's "
+        f"unit; what was found fits by its true costs, but better may have been missed. More "
         f"steps, or milp, come closer."
     )
+    objective = problem.objective(choice)
     proven = objective - bound <= _CERTIFIED * abs(objective)
     return Answer(choice, OPTIMAL if proven else FEASIBLE, bound, (note,))
 
@@ -113,29 +124,44 @@ def curve(problem: Problem, *, cells: int = _CELLS, limit: int | None = None) ->
     _check(problem)
     grid = _grid(problem, cells, limit)
     row, plan = problem.rows[0], grid.plan
-    upper = tabulate(plan, grid.capacity, grid.cell, up=True)
-    falls = np.flatnonzero(np.diff(upper.values, prepend=np.inf) < 0)
-    choices = upper.choices(falls)
+    upper = tabulate(plan, grid.reach, grid.cell, up=True)
+    found = _traced(problem, upper, _falls(upper), limit)
+    costs, objectives = found.costs, found.objectives
+    if grid.exact:
+        return replace(found, cell=grid.cell)
+    lower = tabulate(plan, grid.capacity, grid.cell, up=False, trace=False)
+    relaxed = walk(problem, problem.scores, row.costs).bounds(costs - row.fixed)
+    bounds = np.maximum(lower.values[(costs - row.fixed - plan.least) // grid.cell], relaxed)
+    # Sums of floats in another order may round a bound past its score.
+    return replace(found, lower_bounds=np.minimum(bounds, objectives), exact=False, cell=grid.cell)
+
+
+def _falls(table: Tabulation) -> IntArray:
+    """Return the cells at which the least score falls."""
+    return np.flatnonzero(np.diff(table.values, prepend=np.inf) < 0)
+
+
+def _traced(problem: Problem, table: Tabulation, cells: IntArray, limit: int | None) -> Curve:
+    """Return the allocations behind cells that keep the limit by their true costs, as if exact."""
+    row, choices = problem.rows[0], table.choices(cells)
     costs = np.full(len(choices), row.fixed, dtype=np.int64)
     objectives = np.zeros(len(choices))
     for i, own in enumerate(row.costs):
         costs += np.array(own, dtype=np.int64)[choices[:, i]]
         objectives += np.array(problem.scores[i])[choices[:, i]]
-    kept = _front(costs, objectives)
+    fits = np.flatnonzero(costs <= limit) if limit is not None else np.arange(len(costs))
+    kept = fits[_front(costs[fits], objectives[fits])]
     costs, objectives, choices = costs[kept], objectives[kept], choices[kept]
-    if grid.exact:
-        return Curve(costs, objectives, objectives, choices, True, grid.cell)
-    lower = tabulate(plan, grid.capacity, grid.cell, up=False, trace=False)
-    relaxed = walk(problem, problem.scores, row.costs).bounds(costs - row.fixed)
-    bounds = np.maximum(lower.values[(costs - row.fixed - plan.least) // grid.cell], relaxed)
-    # Sums of floats in another order may round a bound past its score.
-    return Curve(costs, objectives, np.minimum(bounds, objectives), choices, False, grid.cell)
+    return Curve(costs, objectives, objectives, choices, True, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
+    """``capacity`` cells are sure to keep the limit, more than ``reach`` to break it."""
+
     plan: Layout
     capacity: int
+    reach: int
     cell: int
     exact: bool
 
@@ -156,7 +182,10 @@ def _grid(problem: Problem, cells: int, limit: int | None) -> _Grid:
     exact = room // cell <= cells
     if not exact:
         cell = -(-room // cells)
-    return _Grid(plan, room // cell, cell, exact)
+    capacity = room // cell
+    # A layer, and the format of its group, are rounded up by less than a cell each.
+    spare = 0 if exact else len(problem.candidates) + len(problem.groups)
+    return _Grid(plan, capacity, capacity + spare, cell, exact)
 
 
 def _front(costs: IntArray, objectives: FloatArray) -> IntArray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from analysis.allocation.tying import Ties, checked_ties, united
 from analysis.records import Allocation, Candidate, LayerTable
 
 # Formats that one step up or down walks through, for weights and activations alike.
@@ -14,29 +15,51 @@ def default_pins(table: LayerTable) -> tuple[str, ...]:
 
 
 def settle(
-    table: LayerTable, before: Allocation, after: Allocation, pins: Collection[str]
+    table: LayerTable,
+    before: Allocation,
+    after: Allocation,
+    pins: Collection[str],
+    ties: Ties = (),
 ) -> Allocation:
-    """Return ``after`` with pins and activation groups respected.
+    """Return ``after`` with pins, ties and activation groups respected.
 
-    A pinned layer keeps the candidate that it has in ``before``. Within a group, the format of a
-    pinned member counts, else the activation format that was changed, else that of the first.
+    A pinned layer keeps the candidate that it has in ``before``. Tied layers share their weight
+    format; groups, and groups that ties connect, share their activation format. Of those that share
+    one, the format of a pinned layer counts, else the one that was changed, else that of the first.
+    Once settled, nothing changes any more.
 
     Args:
         table: The layers.
         before: The allocation before the edit.
         after: The allocation after it; equal to ``before`` where it comes from elsewhere.
         pins: Names of the layers that are held.
+        ties: Names of layers that take the same candidate.
+
+    Raises:
+        AllocationError: If a tie has fewer than two layers, or a layer comes twice.
+        UnknownNameError: If a tie names no layer.
     """
-    old, new = before.as_dict(), after.as_dict()
-    for name in pins:
-        new[name] = old[name]
-    for members in table.groups.values():
-        held = [name for name in members if name in pins]
-        changed = [name for name in members if new[name].activation != old[name].activation]
-        leader = (held or changed or list(members))[0]
-        for name in members:
-            new[name] = Candidate(new[name].weight, new[leader].activation)
-    return Allocation(layers=table.names, candidates=tuple(new[name] for name in table.names))
+    old = before.as_dict()
+    new = after.as_dict() | {name: old[name] for name in pins}
+    ties = checked_ties(table, ties)
+    weights = {name: c.weight for name, c in new.items()}
+    activations = {name: c.activation for name, c in new.items()}
+    new_weights = {name for name in table.names if weights[name] != old[name].weight}
+    new_activations = {name for name in table.names if activations[name] != old[name].activation}
+    for own in ties:
+        weights |= dict.fromkeys(own, weights[_leader(own, pins, new_weights, new_activations)])
+    for own in united(table.groups.values(), ties):
+        activations |= dict.fromkeys(own, activations[_leader(own, pins, new_activations)])
+    return Allocation(
+        layers=table.names,
+        candidates=tuple(Candidate(weights[name], activations[name]) for name in table.names),
+    )
+
+
+def _leader(names: tuple[str, ...], *preferred: Collection[str]) -> str:
+    """Return the first of the names that is preferred, by the first preference that tells."""
+    found = (name for own in preferred for name in names if name in own)
+    return next(found, names[0])
 
 
 def from_formats(

@@ -104,10 +104,7 @@ class _Search:
         self.measured: dict[Choice, Fitness] = {}
         sizes = [len(own) for own in problem.candidates]
         self.offsets = np.concatenate([[0], np.cumsum(sizes)])
-        least = solve(problem.separable(), "milp").allocation
-        self.first = tuple(
-            own.index(c) for own, c in zip(problem.candidates, least.candidates, strict=True)
-        )
+        self.first = problem.choice(solve(problem.separable(), "milp").allocation)
 
     def next_choice(self) -> Choice | None:
         """Return an allocation that was not measured yet, None where chance finds none."""

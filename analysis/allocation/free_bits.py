@@ -6,10 +6,10 @@ from analysis.allocation.problem import Problem
 from analysis.errors import AllocationError
 from analysis.models.latency import known_times
 from analysis.quant.formats import bits_of
-from analysis.records import Candidate
+from analysis.records import LatencyTable
 
 Choice = tuple[int, ...]
-Times = tuple[tuple[int, ...], ...]
+Times = tuple[tuple[tuple[int, ...], ...], ...]  # of every layer that a candidate is for
 
 
 def raise_free_bits(problem: Problem, choice: Choice) -> tuple[Choice, tuple[str, ...]]:
@@ -17,9 +17,10 @@ def raise_free_bits(problem: Problem, choice: Choice) -> tuple[Choice, tuple[str
 
     The second stage of Free Bits, arXiv 2307.02894. Groups are visited in network order, again and
     again until nothing changes: first the activation format of the whole group is raised as far as
-    it goes, weights following no further than they must, then the weights of its layers. Neither
-    weight nor activation bits of a layer ever fall. Which layer gets a budget's slack therefore
-    depends on the order; the result cannot be raised any further by one such step.
+    it goes, weights following no further than they must, then the weights of its layers. Tied
+    layers are raised together, where none of them becomes slower. Neither weight nor activation
+    bits of a layer ever fall. Which layer gets a budget's slack therefore depends on the order; the
+    result cannot be raised any further by one such step.
 
     Args:
         problem: Candidates, groups, budgets and the latency table.
@@ -36,7 +37,7 @@ def raise_free_bits(problem: Problem, choice: Choice) -> tuple[Choice, tuple[str
             "Raising free bits must know the times of the layers, got no latency table. Name one, "
             "or measure one on this machine with the step `latency`."
         )
-    times = known_times(problem.table, problem.latency, problem.candidates)
+    times = _times(problem, problem.latency)
     before, after = None, choice
     while after != before:
         before = after
@@ -44,6 +45,14 @@ def raise_free_bits(problem: Problem, choice: Choice) -> tuple[Choice, tuple[str
             for step in (_activations, _weights):
                 after = _first_kept(problem, after, step(problem, times, after, group))
     return after, (_note(problem, choice, after),)
+
+
+def _times(problem: Problem, latency: LatencyTable) -> Times:
+    by_layer = {
+        m: own for ms, own in zip(problem.members, problem.candidates, strict=True) for m in ms
+    }
+    each = known_times(problem.table, latency, tuple(by_layer[m] for m in range(len(by_layer))))
+    return tuple(tuple(zip(*(each[m] for m in ms), strict=True)) for ms in problem.members)
 
 
 def _first_kept(problem: Problem, choice: Choice, raised: Iterator[Choice]) -> Choice:
@@ -72,7 +81,7 @@ def _activations(
             ]
             if not own:
                 break
-            new[i] = min(own, key=lambda k: (_weight(problem, i, k), times[i][k]))
+            new[i] = min(own, key=lambda k: (_weight(problem, i, k), sum(times[i][k])))
         else:
             yield tuple(new)
 
@@ -89,7 +98,7 @@ def _weights(
             if problem.candidates[i][k].activation == now.activation
             and _weight(problem, i, k) > bits_of(now.weight)
         ]
-        for k in sorted(own, key=lambda k: (-_weight(problem, i, k), times[i][k])):
+        for k in sorted(own, key=lambda k: (-_weight(problem, i, k), sum(times[i][k]))):
             yield (*choice[:i], k, *choice[i + 1 :])
 
 
@@ -99,7 +108,8 @@ def _no_slower(problem: Problem, times: Times, choice: Choice, i: int) -> list[i
     return [
         k
         for k in range(len(problem.candidates[i]))
-        if times[i][k] <= times[i][now] and _weight(problem, i, k) >= _weight(problem, i, now)
+        if all(a <= b for a, b in zip(times[i][k], times[i][now], strict=True))
+        and _weight(problem, i, k) >= _weight(problem, i, now)
     ]
 
 
@@ -108,16 +118,15 @@ def _weight(problem: Problem, i: int, k: int) -> int:
 
 
 def _note(problem: Problem, before: Choice, after: Choice) -> str:
-    def chosen(i: int, choice: Choice) -> Candidate:
-        return problem.candidates[i][choice[i]]
-
-    raised = [i for i in range(len(before)) if before[i] != after[i]]
+    chosen = (problem.allocation(choice).candidates for choice in (before, after))
+    raised = [
+        f"`{name}` {old.text} to {new.text}"
+        for name, old, new in zip(problem.table.names, *chosen, strict=True)
+        if old != new
+    ]
     if not raised:
         return "No bits are free: every raise makes a layer slower or breaks a budget."
-    shown = ", ".join(
-        f"`{problem.layers[i]}` {chosen(i, before).text} to {chosen(i, after).text}"
-        for i in raised[:5]
-    )
+    shown = ", ".join(raised[:5])
     more = f" and {len(raised) - 5} more" if len(raised) > 5 else ""
     change = problem.objective(after) - problem.objective(before)
     return (

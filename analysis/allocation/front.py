@@ -9,7 +9,8 @@ import numpy as np
 
 from analysis.allocation.milp import MilpOptions
 from analysis.allocation.problem import Problem
-from analysis.allocation.solvers import SOLVERS, solve, solve_work
+from analysis.allocation.solvers import SOLVERS, solution_of, solve, solve_work
+from analysis.allocation.whole import Whole, whole
 from analysis.errors import AllocationError, InfeasibleBudgetError
 from analysis.events import Note, Progress, Work
 from analysis.options import Options
@@ -63,7 +64,8 @@ def sweep(
 ) -> Work[Front]:
     """Solve within each limit of a resource and mark what is dominated.
 
-    A limit without a solution stays in the front, with the reason.
+    Solvers that know the whole curve after one run are run once. A limit without a solution stays
+    in the front, with the reason.
 
     Args:
         make: Makes the problem for given budgets.
@@ -81,11 +83,13 @@ def sweep(
         raise AllocationError("A sweep must have at least one limit, got none.")
     points: list[FrontPoint] = []
     failure: AllocationError | None = None
-    problem: Problem | None = None
+    options = SOLVERS[solver].options() if options is None else options
+    problem = make((Budget(resource=resource, limit=max(limits)), *fixed)).separable()
+    known = whole(problem, solver, options)
     for place, limit in enumerate(sorted(limits), start=1):
         problem = make((Budget(resource=resource, limit=limit), *fixed))
         try:
-            found = yield from _notes_only(solve_work(problem, solver, options))
+            found = yield from _notes_only(_within(problem, solver, options, known))
             points.append(FrontPoint(limit=limit, solution=found))
         except AllocationError as error:
             failure = error
@@ -93,7 +97,6 @@ def sweep(
         yield Progress(place, len(limits), f"{resource} ≤ {limit:g}")
     if failure is not None and all(point.solution is None for point in points):
         raise failure
-    assert problem is not None
     return Front(
         resource=resource,
         metric=problem.metric,
@@ -152,8 +155,7 @@ def _dearest(make: Make, resource: str, fixed: Sequence[Budget]) -> float:
             "milp",
             MilpOptions(relative_gap=1e-3),
         )
-        chosen = zip(problem.candidates, largest.allocation.candidates, strict=True)
-        found.append(used(problem, resource, tuple(own.index(c) for own, c in chosen)))
+        found.append(used(problem, resource, problem.choice(largest.allocation)))
     return max(found)
 
 
@@ -162,6 +164,16 @@ def _marked(points: Sequence[FrontPoint]) -> tuple[FrontPoint, ...]:
     best = non_dominated([p.used for _, p, _ in solved], [s.objective for _, _, s in solved])
     dominated = {i for (i, _, _), keep in zip(solved, best, strict=True) if not keep}
     return tuple(replace(p, dominated=i in dominated) for i, p in enumerate(points))
+
+
+def _within(problem: Problem, solver: str, options: Options, known: Whole | None) -> Work[Solution]:
+    """Answer from what is known of the whole curve, else ask the solver."""
+    if known is not None:
+        start, apart = perf_counter(), problem.separable()
+        answer = known(apart)
+        if answer is not None:
+            return solution_of(apart, solver, answer, perf_counter() - start)
+    return (yield from solve_work(problem, solver, options))
 
 
 def _notes_only(work: Work[Solution]) -> Work[Solution]:

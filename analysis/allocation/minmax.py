@@ -33,10 +33,11 @@ def minmax(problem: Problem, options: MinmaxOptions) -> Answer:
 
     .. math:: \min \max_{i:\,C_i > 1} s_{i k_i}
 
-    over the layers that have a choice; a pinned layer cannot become better and is left out. The
-    optimum is one of the scores: a binary search over the sorted scores asks for each threshold
-    whether the candidates below it can fit. Of all allocations with that largest score the one of
-    the least sum is taken, which says nothing of sums above it: there is no lower bound.
+    over the layers that have a choice; a pinned layer cannot become better and is left out. Tied
+    layers are looked at one by one: the largest of their scores counts, not the sum. The optimum is
+    one of the scores: a binary search over the sorted scores asks for each threshold whether the
+    candidates below it can fit. Of all allocations with that largest score the one of the least sum
+    is taken, which says nothing of sums above it: there is no lower bound.
 
     Args:
         problem: Candidates, scores, budgets and groups.
@@ -47,8 +48,7 @@ def minmax(problem: Problem, options: MinmaxOptions) -> Answer:
         AllocationError: If the time ends before a threshold was decided.
     """
     fitting(problem, options.time_limit)
-    free = [i for i, own in enumerate(problem.candidates) if len(own) > 1]
-    levels = sorted({s for i in free for s in problem.scores[i]})
+    levels = sorted({s for own in _largest(problem) if len(own) > 1 for s in own})
     # Below `low` nothing fits, at `high` something does.
     low, high = -1, len(levels) - 1
     while high - low > 1:
@@ -84,10 +84,17 @@ def _least_sum(smaller: Smaller, worst: float, options: MinmaxOptions) -> Answer
     return Answer(choice, OPTIMAL if found.status == OPTIMAL else FEASIBLE, None, tuple(notes))
 
 
+def _largest(problem: Problem) -> list[list[float]]:
+    """Return the largest score among the layers that each choice decides, per candidate."""
+    layers = range(len(problem.candidates))
+    return [list(map(max, zip(*problem.each(i), strict=True))) for i in layers]
+
+
 def _below(problem: Problem, threshold: float, time_limit: float) -> Smaller | None:
     """Return the problem of the candidates up to a threshold, None if nothing fits in it."""
     kept = [
-        [k for k, s in enumerate(own) if s <= threshold or len(own) == 1] for own in problem.scores
+        [k for k, s in enumerate(own) if s <= threshold or len(own) == 1]
+        for own in _largest(problem)
     ]
     smaller = restrict(problem, kept)
     if smaller is None:

@@ -73,9 +73,7 @@ def ompq_lp(problem: Problem, options: OmpqOptions) -> Answer:
     row = problem.rows[0]
     fitting(problem)
     ladders = [_ladder(problem, i) for i in range(len(problem.candidates))]
-    importance = np.array([_importance(problem, i, own) for i, own in enumerate(ladders)])
-    if options.tail_average:
-        importance = tail_average(importance)
+    importance = _importances(problem, ladders, options.tail_average)
     free = [i for i, own in enumerate(ladders) if len(own) > 1]
     sizes = [_size(problem, row, i, ladders[i]) for i in free]
     low, high = [min(ladders[i]) for i in free], [max(ladders[i]) for i in free]
@@ -97,7 +95,7 @@ def _ladder(problem: Problem, layer: int) -> dict[int, int]:
     formats = sorted({c.activation for c in own})
     if len(formats) > 1:
         raise AllocationError(
-            f"OMPQ's linear program chooses weight bits only; `{problem.layers[layer]}` may take "
+            f"OMPQ's linear program chooses weight bits only; {problem.called(layer)} may take "
             f"activations of {', '.join(formats)}. Leave one activation format, or use milp."
         )
     best: dict[int, int] = {}
@@ -108,13 +106,23 @@ def _ladder(problem: Problem, layer: int) -> dict[int, int]:
     return dict(sorted(best.items()))
 
 
-def _importance(problem: Problem, layer: int, ladder: dict[int, int]) -> float:
+def _importances(problem: Problem, ladders: list[dict[int, int]], tail: bool) -> FloatArray:
+    """Return what one bit more gains: of tied layers the sum, averaged layer by layer before."""
+    single = np.zeros(len(problem.table.layers))
+    for i, (members, ladder) in enumerate(zip(problem.members, ladders, strict=True)):
+        single[list(members)] = [_importance(row, ladder) for row in problem.each(i)]
+    if tail:
+        single = tail_average(single)
+    return np.array([single[list(members)].sum() for members in problem.members])
+
+
+def _importance(scores: tuple[float, ...], ladder: dict[int, int]) -> float:
     if len(ladder) == 1:
         return 0.0
     bits = np.array(list(ladder), dtype=np.float64)
-    scores = np.array([problem.scores[layer][k] for k in ladder.values()])
+    own = np.array([scores[k] for k in ladder.values()])
     centred = bits - bits.mean()
-    return float(-(centred @ (scores - scores.mean())) / (centred @ centred))
+    return float(-(centred @ (own - own.mean())) / (centred @ centred))
 
 
 def _size(problem: Problem, row: CostRow, layer: int, ladder: dict[int, int]) -> int:
@@ -126,7 +134,7 @@ def _size(problem: Problem, row: CostRow, layer: int, ladder: dict[int, int]) ->
     if rest or size <= 0 or not straight:
         raise AllocationError(
             f"The budget of OMPQ's linear program must be proportional to weight bits, "
-            f"`{row.budget.resource}` is not in `{problem.layers[layer]}`. Use milp."
+            f"`{row.budget.resource}` is not in {problem.called(layer)}. Use milp."
         )
     return size
 
@@ -165,7 +173,7 @@ def _notes(
 ) -> tuple[str, ...]:
     if not lowered:
         return ()
-    names = ", ".join(f"`{problem.layers[i]}`" for i in dict.fromkeys(lowered))
+    names = ", ".join(problem.called(i) for i in dict.fromkeys(lowered))
     return (
         f"Rounded to nearest as published, the program's bits use "
         f"{row.in_unit(row.total(published)):.5g} of {row.budget.resource} where "

@@ -1,7 +1,8 @@
-"""What each layer may become, once pins and activation groups are heard."""
+"""What each layer may become, once pins, ties and activation groups are heard."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from analysis.allocation.tying import united
 from analysis.errors import AllocationError, UnknownNameError
 from analysis.records import FLOAT, Candidate, LayerTable, ScoreTable
 
@@ -12,33 +13,40 @@ Allowed = dict[str, tuple[Candidate, ...]]
 
 
 def allowed_candidates(
-    table: LayerTable, scores: ScoreTable, pins: Pins
+    table: LayerTable, scores: ScoreTable, pins: Pins, ties: Sequence[tuple[str, ...]] = ()
 ) -> tuple[tuple[tuple[Candidate, ...], ...], tuple[str, ...]]:
     """Return the candidates of each layer and notes on what was restricted.
 
-    Within an activation group only activation formats that every member can take are left.
+    A pin holds every layer that its own is tied to, so that tied layers have equal candidates.
+    Within an activation group, and groups that ties connect, only activation formats that every
+    member can take are left.
 
     Args:
         table: The layers.
         scores: Scores; their layers have its candidates, the others stay float.
         pins: Layer name to the candidate it must take, or to those it may take.
+        ties: Layers that must take the same candidate, as :func:`checked_ties` returns them.
 
     Returns:
         Candidates of each layer, L tuples, and the notes.
 
     Raises:
-        AllocationError: If pins contradict each other or a group has no common format.
+        AllocationError: If pins contradict each other, a group has no common format or a tie no
+            common candidate.
         UnknownNameError: If a pin names no layer.
     """
-    pinned, notes = _pinned(table, scores, pins)
+    pinned, notes = _pinned(table, scores, pins, ties)
     allowed: Allowed = {}
     for name in table.names:
         if name in pinned:
             allowed[name] = pinned[name]
         elif name in scores.layers:
             allowed[name] = scores.candidates
-    for members in table.groups.values():
-        formats = _common_formats(members, pinned, allowed)
+    _check_scored(ties, scores, allowed)
+    alone = set(table.groups.values())
+    for members in united(table.groups.values(), ties):
+        shared = "read a common tensor" if members in alone else "read a common tensor or are tied"
+        formats = _common_formats(members, pinned, allowed, shared)
         for name in members:
             if name not in allowed:
                 # An own format could never agree with the group; its readers share one quantizer.
@@ -46,18 +54,20 @@ def allowed_candidates(
                 notes.append(_float_note(name, scores))
             elif formats:
                 allowed[name] = tuple(c for c in allowed[name] if c.activation in formats)
-        _note_forced_format(members, pinned, scores, allowed, notes)
+        _note_forced_format(members, pinned, scores, allowed, notes, shared)
     return tuple(allowed[name] for name in table.names), tuple(notes)
 
 
-def _pinned(table: LayerTable, scores: ScoreTable, pins: Pins) -> tuple[Allowed, list[str]]:
+def _pinned(
+    table: LayerTable, scores: ScoreTable, pins: Pins, ties: Sequence[tuple[str, ...]]
+) -> tuple[Allowed, list[str]]:
     for name in pins:
         if name not in table.names:
             raise UnknownNameError("layer", name, table.names)
     pinned: Allowed = {layer.name: (DEFAULT_PIN,) for layer in table.layers if layer.pinned}
     for name, pin in pins.items():
         pinned[name] = (pin,) if isinstance(pin, Candidate) else tuple(dict.fromkeys(pin))
-    notes = []
+    notes = [note for own in ties for note in _spread(own, scores, pinned)]
     for name, own in pinned.items():
         unscored = [c for c in own if name not in scores.layers or c not in scores.candidates]
         if not own or (unscored and len(own) > 1):
@@ -71,13 +81,51 @@ def _pinned(table: LayerTable, scores: ScoreTable, pins: Pins) -> tuple[Allowed,
     return pinned, notes
 
 
-def _common_formats(members: tuple[str, ...], pinned: Allowed, allowed: Allowed) -> tuple[str, ...]:
+def _spread(tied: tuple[str, ...], scores: ScoreTable, pinned: Allowed) -> list[str]:
+    """Pin all layers of a tie alike, in place; return a note on those that were not pinned."""
+    holders = [name for name in tied if name in pinned]
+    if not holders:
+        return []
+    common = tuple(c for c in pinned[holders[0]] if all(c in pinned[name] for name in holders))
+    if not common:
+        named = "; ".join(f"`{name}`: {_texts(pinned[name])}" for name in holders)
+        raise AllocationError(
+            f"Tied layers must be pinned to one candidate, got {named}. Pin them alike, release "
+            f"one or take it out of the tie."
+        )
+    pinned.update(dict.fromkeys(holders, common))
+    if common == scores.candidates:  # a released layer: no member is held
+        return []
+    # Several candidates are a choice among scores: a layer without any cannot follow.
+    scored = [name for name in tied if len(common) == 1 or name in scores.layers]
+    followers = [name for name in scored if name not in holders]
+    pinned.update(dict.fromkeys(followers, common))
+    verb = "follows" if len(followers) == 1 else "follow"
+    note = f"{_names(followers)} {verb} the pin of {_names(holders)} to {_texts(common)}: tied."
+    return [note] if followers else []
+
+
+def _check_scored(ties: Sequence[tuple[str, ...]], scores: ScoreTable, allowed: Allowed) -> None:
+    for own in ties:
+        silent = [name for name in own if name not in allowed]
+        if silent and len(silent) < len(own):
+            known = next(name for name in own if name in allowed)
+            raise AllocationError(
+                f"Tied layers must have a candidate in common: {_names(silent)} has no scores and "
+                f"keeps a float weight, `{known}` may take {_texts(allowed[known])}. Take "
+                f"{_names(silent)} out of the tie, or pin the layers of the tie to one candidate."
+            )
+
+
+def _common_formats(
+    members: tuple[str, ...], pinned: Allowed, allowed: Allowed, shared: str
+) -> tuple[str, ...]:
     """Return the activation formats that all members with candidates can take."""
     held = _intersection(allowed[name] for name in members if name in pinned)
     if held == ():
         named = "; ".join(f"`{name}`: {_texts(pinned[name])}" for name in members if name in pinned)
         raise AllocationError(
-            f"Layers that read a common tensor must be pinned to one activation format, got "
+            f"Layers that {shared} must be pinned to one activation format, got "
             f"{named}. Pin them alike or release one."
         )
     common = _intersection(allowed[name] for name in members if name in allowed)
@@ -88,8 +136,8 @@ def _common_formats(members: tuple[str, ...], pinned: Allowed, allowed: Allowed)
     holders = [name for name in members if name in pinned]
     missing = Candidate(allowed[lacking[0]][0].weight, (held or (FLOAT,))[0])
     raise AllocationError(
-        f"{_names(lacking)} must take the activation format {' or '.join(held or ())}, because "
-        f"{_names(holders)} reads the same tensor and is pinned to it; the candidates are "
+        f"{_names(lacking)} must take the activation format {' or '.join(held or ())}, to which "
+        f"{_names(holders)} is pinned, because layers that {shared} share one; the candidates are "
         f"{_texts(allowed[lacking[0]])}. Add one with that activation, such as "
         f"{missing.text}, or change the pin."
     )
@@ -110,6 +158,7 @@ def _note_forced_format(
     scores: ScoreTable,
     allowed: Allowed,
     notes: list[str],
+    shared: str,
 ) -> None:
     narrowed = [
         name
@@ -119,8 +168,8 @@ def _note_forced_format(
     if narrowed:
         formats = dict.fromkeys(c.activation for name in narrowed for c in allowed[name])
         notes.append(
-            f"{_names(narrowed)} can only take {' or '.join(formats)} activations: a pinned layer "
-            f"reads the same tensor."
+            f"{_names(narrowed)} can only take {' or '.join(formats)} activations, as a pinned "
+            f"layer does: layers that {shared} share a format."
         )
 
 

@@ -62,14 +62,8 @@ def prefix(problem: Problem, options: PrefixOptions, measure: Measure) -> Work[A
         InfeasibleBudgetError: If no state of the list fits, with the nearest limit that one does.
     """
     states, passed = _states(problem, options.order)
+    first_fitting(problem, states)
     fitting = [n for n, choice in enumerate(states) if not problem.overruns(choice)]
-    if not fitting:
-
-        def smallest(row: CostRow, kept: tuple[CostRow, ...]) -> int | None:
-            keeping = [c for c in states if all(r.total(c) <= r.limit for r in kept)]
-            return min((row.total(c) for c in keeping), default=None)
-
-        raise explain(problem.rows, smallest, "allocation on the sorted list")
     drops: dict[int, float] = {}
     sequential = options.search == "sequential"
     expected = len(fitting) if sequential else len(fitting).bit_length()
@@ -105,6 +99,28 @@ def prefix(problem: Problem, options: PrefixOptions, measure: Measure) -> Work[A
             f"with that activation format and their own weight format."
         )
     return Answer(choice=states[found], status=FEASIBLE, notes=tuple(notes))
+
+
+def sorted_list(problem: Problem, order: str) -> list[Choice]:
+    """Return the choices along the sorted list, from most bits to fewest; see :func:`prefix`."""
+    return _states(problem, order)[0]
+
+
+def first_fitting(problem: Problem, states: list[Choice]) -> int:
+    """Return the place of the first state on a sorted list that keeps every budget.
+
+    Raises:
+        InfeasibleBudgetError: If none does, with the nearest limit that one does.
+    """
+    for place, choice in enumerate(states):
+        if not problem.overruns(choice):
+            return place
+
+    def smallest(row: CostRow, kept: tuple[CostRow, ...]) -> int | None:
+        keeping = [c for c in states if all(r.total(c) <= r.limit for r in kept)]
+        return min((row.total(c) for c in keeping), default=None)
+
+    raise explain(problem.rows, smallest, "allocation on the sorted list")
 
 
 def drop(measured: Evaluation) -> float:
@@ -184,7 +200,8 @@ def _saving(problem: Problem, start: Choice, layer: int, k: int) -> float:
         )
     own = problem.candidates[layer]
     fewer = bits_of(own[start[layer]].weight) - bits_of(own[k].weight)
-    return float(problem.table.layers[layer].num_weights * fewer)
+    weights = sum(problem.table.layers[m].num_weights for m in problem.members[layer])
+    return float(weights * fewer)
 
 
 def _stepped(

@@ -1,26 +1,20 @@
-"""The allocation problem: layers, what each may become, scores, budgets, groups and pins."""
+"""The allocation problem: layers, what each may become, scores, budgets, groups and ties."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum, isfinite
+from math import fsum
 
-import numpy as np
-
-from analysis.allocation.budgets import CostRow, budgets_of, cost_rows
-from analysis.allocation.pins import allowed_candidates
-from analysis.errors import AllocationError, QuantizationError
+from analysis.allocation.budgets import CostRow, budgets_of
+from analysis.errors import QuantizationError
 from analysis.models.cost import BITS_PER_MIB, costs, scale_bits
 from analysis.models.latency import NS_PER_MS, Lookup
 from analysis.quant.formats import bits_of
 from analysis.records import (
     FLOAT,
     Allocation,
-    Budget,
     Candidate,
     Costs,
     LatencyTable,
     LayerTable,
-    ScoreTable,
 )
 
 
@@ -41,6 +35,11 @@ class Pair:
 class Problem:
     """Choose one candidate per layer: least summed score within every budget.
 
+    ``members`` are the layers that each choice decides, as indices of the table: one, or several
+    that are tied. Every other field counts tied layers as one layer, at the place of the first: its
+    scores and costs are their sums, and ``apart`` keeps the scores of each of them (nothing for a
+    layer that is not tied). Below, layer means either.
+
     A choice is a tuple of L indices into each layer's ``candidates``. Layers of one group (indices,
     every layer in exactly one) must choose equal activation formats, and hold only candidates whose
     activation format every member of the group can take. A pinned layer has one candidate.
@@ -51,10 +50,12 @@ class Problem:
     table: LayerTable
     metric: str
     unit: str
+    members: tuple[tuple[int, ...], ...]
     candidates: tuple[tuple[Candidate, ...], ...]
     scores: tuple[tuple[float, ...], ...]
     rows: tuple[CostRow, ...]
     groups: tuple[tuple[int, ...], ...]
+    apart: tuple[tuple[tuple[float, ...], ...], ...]
     pairs: tuple[Pair, ...] = ()
     latency: LatencyTable | None = None
     notes: tuple[str, ...] = ()
@@ -65,6 +66,11 @@ class Problem:
         tables = (self.scores, *(row.costs for row in self.rows))
         if any([len(own) for own in values] != shape for values in tables):
             raise ValueError("scores and costs must have one value per layer and candidate")
+        if sorted(m for own in self.members for m in own) != list(range(len(self.table.names))):
+            raise ValueError("every layer of the table must be a member exactly once")
+        kept = [[shape[i]] * len(own) * (len(own) > 1) for i, own in enumerate(self.members)]
+        if [[len(row) for row in rows] for rows in self.apart] != kept:
+            raise ValueError("every tied layer must keep its own scores, one per candidate")
         places = [(pair.first, pair.second) for pair in self.pairs]
         if len(set(places)) != len(places) or any(i >= j for i, j in places):
             raise ValueError("each pair of layers must come once, the earlier layer first")
@@ -78,10 +84,13 @@ class Problem:
             if len({frozenset(c.activation for c in self.candidates[i]) for i in group}) > 1:
                 raise ValueError("all layers of a group must hold the same activation formats")
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers, in the order of every other table."""
-        return self.table.names
+    def called(self, layer: int) -> str:
+        """Return the name of a layer in a sentence, tied ones joined."""
+        return " with ".join(f"`{self.table.names[m]}`" for m in self.members[layer])
+
+    def each(self, layer: int) -> tuple[tuple[float, ...], ...]:
+        """Return the scores of every layer that a choice decides, one row per member."""
+        return self.apart[layer] or (self.scores[layer],)
 
     def objective(self, choice: tuple[int, ...]) -> float:
         """Return the summed score of a choice, interactions included."""
@@ -100,9 +109,23 @@ class Problem:
         return replace(self, pairs=(), notes=(*self.notes, note))
 
     def allocation(self, choice: tuple[int, ...]) -> Allocation:
-        """Return a choice as an allocation."""
-        chosen = tuple(own[k] for own, k in zip(self.candidates, choice, strict=True))
-        return Allocation(layers=self.layers, candidates=chosen)
+        """Return a choice as an allocation, tied layers written out."""
+        chosen = {
+            m: own[k]
+            for members, own, k in zip(self.members, self.candidates, choice, strict=True)
+            for m in members
+        }
+        candidates = tuple(chosen[m] for m in range(len(chosen)))
+        return Allocation(layers=self.table.names, candidates=candidates)
+
+    def choice(self, allocation: Allocation) -> tuple[int, ...]:
+        """Return an allocation as a choice; of tied layers the first counts.
+
+        Raises:
+            ValueError: If a layer has a candidate that it cannot take.
+        """
+        chosen = [allocation.candidates[members[0]] for members in self.members]
+        return tuple(own.index(c) for own, c in zip(self.candidates, chosen, strict=True))
 
     def used(self, choice: tuple[int, ...]) -> tuple[tuple[CostRow, int], ...]:
         """Return, for each budget, the row of which a choice uses most, and how much."""
@@ -119,61 +142,6 @@ class Problem:
         """Return the groups in which a choice mixes activation formats."""
         formats = [own[k].activation for own, k in zip(self.candidates, choice, strict=True)]
         return tuple(g for g in self.groups if len({formats[i] for i in g}) > 1)
-
-
-def build_problem(
-    table: LayerTable,
-    scores: ScoreTable,
-    budgets: Sequence[Budget],
-    pins: Mapping[str, Candidate | tuple[Candidate, ...]] | None = None,
-    latency: LatencyTable | None = None,
-) -> Problem:
-    """Put layers, scores and budgets together.
-
-    Layers that the table pins get w8a8 unless ``pins`` says otherwise. A layer without scores keeps
-    its float weight and follows its group's activation format; it still counts in every cost.
-
-    Args:
-        table: The layers.
-        scores: Scores of shape (L', C) for some or all of the layers.
-        budgets: The budgets, at most one per resource; none gives the best scores there are.
-        pins: Layer name to the candidate it must take, or to those it may take.
-        latency: Times of the layers; a budget of ``latency_ms`` needs them.
-
-    Raises:
-        AllocationError: If the scores do not fit the layers, are not finite or do not tell
-            candidates apart; if pins contradict each other within an activation group; if a group
-            has no common activation format; if a budget comes twice or is not positive, or needs
-            times or moments that are not known.
-        UnknownNameError: If a pin names no layer, a budget no resource, a candidate no format.
-    """
-    values = _score_lookup(table, scores)
-    resources = [budget.resource for budget in budgets]
-    if len(set(resources)) != len(resources):
-        raise AllocationError(
-            f"Each resource can have one budget, got {', '.join(resources)}; keep the tighter one."
-        )
-    allowed, notes = allowed_candidates(table, scores, pins or {})
-    if latency is not None:
-        source = f"Latency is the sum of the layers' times ({latency.source}), not a measured time."
-        notes = (*notes, source, *latency.notes)
-    return Problem(
-        table=table,
-        metric=scores.metric,
-        unit=scores.unit,
-        candidates=allowed,
-        scores=tuple(
-            tuple(values.get((name, c), 0.0) for c in own)
-            for name, own in zip(table.names, allowed, strict=True)
-        ),
-        rows=tuple(row for b in budgets for row in cost_rows(table, allowed, b, latency)),
-        groups=tuple(
-            tuple(table.names.index(name) for name in members) for members in table.groups.values()
-        ),
-        pairs=_pairs(table, scores, allowed),
-        latency=latency,
-        notes=notes,
-    )
 
 
 def allocation_costs(
@@ -217,65 +185,3 @@ def allocation_costs(
     known = [ns for ns in times if ns is not None]
     total = sum(known) / NS_PER_MS if len(known) == len(times) else None
     return replace(spent, latency_ms=total)
-
-
-def _score_lookup(table: LayerTable, scores: ScoreTable) -> dict[tuple[str, Candidate], float]:
-    if not table.layers:
-        raise AllocationError(
-            f"`{table.model}` must have a layer that can be quantized, got none; see its skipped "
-            f"modules for the reasons."
-        )
-    shape = (len(scores.layers), len(scores.candidates))
-    if not scores.candidates or scores.values.shape != shape:
-        raise AllocationError(
-            f"Metric `{scores.metric}` must score every candidate of every layer, got "
-            f"values of shape {scores.values.shape} for {len(scores.layers)} layers and "
-            f"{len(scores.candidates)} candidates; choose a metric that tells candidates apart."
-        )
-    if (len(set(scores.layers)), len(set(scores.candidates))) != shape:
-        raise AllocationError(
-            f"A score table must hold each layer and each candidate once; `{scores.metric}` "
-            f"repeats one. Compute the scores again."
-        )
-    foreign = [name for name in scores.layers if name not in table.names]
-    if foreign:
-        raise AllocationError(
-            f"Scores and layers must belong to one model; `{table.model}` has no layer "
-            f"{', '.join(foreign)}. Compute the scores again."
-        )
-    lookup: dict[tuple[str, Candidate], float] = {}
-    for name, row in zip(scores.layers, scores.values, strict=True):
-        for candidate, value in zip(scores.candidates, row, strict=True):
-            if not isfinite(value):
-                raise AllocationError(
-                    f"Scores must be finite, got {value} for {candidate.text} of `{name}`; leave "
-                    f"the layer out of the table to keep it float."
-                )
-            lookup[name, candidate] = float(value)
-    return lookup
-
-
-def _pairs(
-    table: LayerTable, scores: ScoreTable, allowed: tuple[tuple[Candidate, ...], ...]
-) -> tuple[Pair, ...]:
-    """Return the interactions among what each layer may become, those that are not all 0."""
-    if scores.interactions is None:
-        return ()
-    shape = (len(scores.layers), len(scores.candidates)) * 2
-    if scores.interactions.shape != shape or not np.isfinite(scores.interactions).all():
-        raise AllocationError(
-            f"Interactions must be finite and of shape {shape}, `{scores.metric}` has "
-            f"{scores.interactions.shape}. Compute the scores again."
-        )
-    column = {candidate: c for c, candidate in enumerate(scores.candidates)}
-    # A candidate without a score (a pin, a float layer) interacts with nothing.
-    padded = np.pad(scores.interactions, [(0, 0), (0, 1)] * 2)
-    columns = [[column.get(c, len(column)) for c in own] for own in allowed]
-    order = sorted((table.names.index(name), row) for row, name in enumerate(scores.layers))
-    found = []
-    for n, (i, row) in enumerate(order):
-        for j, other in order[n + 1 :]:
-            values = padded[row][np.ix_(columns[i], [other], columns[j])][:, 0]
-            if values.any():
-                found.append(Pair(i, j, tuple(tuple(map(float, own)) for own in values)))
-    return tuple(found)

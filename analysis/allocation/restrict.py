@@ -35,6 +35,10 @@ def restrict(
         problem,
         candidates=_pick(problem.candidates, places),
         scores=_pick(problem.scores, places),
+        apart=tuple(
+            _pick(rows, [kept] * len(rows))
+            for rows, kept in zip(problem.apart, places, strict=True)
+        ),
         rows=tuple(replace(row, costs=_pick(row.costs, places)) for row in problem.rows),
         pairs=tuple(_pair(pair, places) for pair in problem.pairs),
     )

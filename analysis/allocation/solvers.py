@@ -92,16 +92,12 @@ def solve_work(
     elif not problem.pairs:
         raise AllocationError(
             f"Solver `{solver}` must have interactions of layers, `{problem.metric}` measured none "
-            f"that a free layer could change. Score with clado, or choose milp."
+            f"between layers that are free to differ. Score with clado, or choose milp."
         )
     start = perf_counter()
     work = method.function(problem, options, *extra)
     answer = (yield from work) if isinstance(work, Generator) else work
-    if MEASURED not in method.needs:
-        answer = replace(answer, choice=early_layers_first(problem, answer.choice))
-    if free_bits:
-        answer = _raised(problem, answer)
-    return _solution(problem, solver, answer, perf_counter() - start)
+    return solution_of(problem, solver, answer, perf_counter() - start, free_bits=free_bits)
 
 
 def solve(
@@ -122,7 +118,22 @@ def solve(
             return solution
 
 
-def _solution(problem: Problem, solver: str, answer: Answer, seconds: float) -> Solution:
+def solution_of(
+    problem: Problem, solver: str, answer: Answer, seconds: float, *, free_bits: bool = False
+) -> Solution:
+    """Settle what no score tells apart, and check and describe a solver's answer.
+
+    Args:
+        problem: What was solved.
+        solver: What solved it.
+        answer: What it found.
+        seconds: What that took.
+        free_bits: As for :func:`solve_work`.
+    """
+    if MEASURED not in SOLVERS[solver].needs:
+        answer = replace(answer, choice=early_layers_first(problem, answer.choice))
+    if free_bits:
+        answer = _raised(problem, answer)
     broken = problem.overruns(answer.choice)
     split = problem.split_groups(answer.choice)
     if broken or split:

@@ -18,6 +18,8 @@ from analysis.records import (
     Solution,
 )
 
+Ties = tuple[tuple[str, ...], ...]
+
 
 def every_choice(problem: Problem) -> list[tuple[int, ...]]:
     """Return all choices that keep activation groups together, budgets ignored."""
@@ -43,6 +45,29 @@ def best_objective(problem: Problem) -> float | None:
     """Return the least summed score of all allocations that fit, None if none does."""
     fitting = [choice for choice in every_choice(problem) if fits(problem, choice)]
     return min((score(problem, choice) for choice in fitting), default=None)
+
+
+def choice_of(problem: Problem, solution: Solution) -> tuple[int, ...]:
+    """Return the indices of a solution's candidates; tied layers have the same."""
+    chosen = solution.allocation.candidates
+    for own in problem.members:
+        assert len({chosen[m] for m in own}) == 1
+    pairs = zip(problem.candidates, problem.members, strict=True)
+    return tuple(own.index(chosen[members[0]]) for own, members in pairs)
+
+
+def kept(problem: Problem, solution: Solution) -> tuple[int, ...]:
+    """Return a solution's choice, once it is seen to keep every budget and group."""
+    choice = choice_of(problem, solution)
+    assert fits(problem, choice)
+    assert not problem.split_groups(choice)
+    return choice
+
+
+def in_order(low: float | None, best: float, high: float) -> bool:
+    """Tell whether a bound, the optimum and an answer are in order, but for rounding."""
+    slack = 1e-9 * (1 + abs(best))
+    return low is not None and low - slack <= best <= high + slack
 
 
 def make_table(
@@ -120,7 +145,19 @@ def small_problems(
     draw: st.DrawFn, budgets: tuple[int, int] = (0, 2), layers: int = 6, pairs: bool = False
 ) -> Problem:
     """Draw up to four candidates a layer, with groups, pins, budgets and interactions."""
-    n = draw(st.integers(1 + pairs, layers))
+    return draw(tied_problems(budgets, layers, pairs, most=0))[0]
+
+
+@st.composite
+def tied_problems(
+    draw: st.DrawFn,
+    budgets: tuple[int, int] = (0, 2),
+    layers: int = 6,
+    pairs: bool = False,
+    most: int = 2,
+) -> tuple[Problem, Problem, Ties]:
+    """Draw a small problem, the same with up to ``most`` ties, and the ties, at least one."""
+    n = draw(st.integers(2 if pairs or most else 1, layers))
     names = draw(
         st.lists(st.sampled_from(CANDIDATES), min_size=1, max_size=3 if pairs else 4, unique=True)
     )
@@ -146,17 +183,24 @@ def small_problems(
     )
     limits = [Budget(resource=r, limit=round(draw(st.floats(*LIMITS[r])), 3)) for r in resources]
     scores = make_scores(table, " ".join(names), values, interactions=together)
+    ties = draw(_ties(table.names, most)) if most else ()
     try:
-        return build_problem(table, scores, limits)
+        plain = build_problem(table, scores, limits)
+        return plain, build_problem(table, scores, limits, ties=ties), ties
     except AllocationError:  # a pinned group without an int8 candidate
         reject()
         raise
 
 
-def choice_of(problem: Problem, solution: Solution) -> tuple[int, ...]:
-    """Return the indices of a solution's candidates."""
-    pairs = zip(problem.candidates, solution.allocation.candidates, strict=True)
-    return tuple(own.index(c) for own, c in pairs)
+def _ties(names: tuple[str, ...], most: int) -> st.SearchStrategy[Ties]:
+    """Put each layer in one of ``most`` ties or none; a tie of one layer is none."""
+    places = st.lists(st.integers(0, most), min_size=len(names), max_size=len(names))
+
+    def sorted_out(given: list[int]) -> Ties:
+        own = [[n for n, g in zip(names, given, strict=True) if g == t] for t in range(most)]
+        return tuple(tuple(tie) for tie in own if len(tie) > 1)
+
+    return places.map(sorted_out).filter(bool)
 
 
 def layered_problem(layers: int, candidates: str, budgets: list[Budget], seed: int = 1) -> Problem:

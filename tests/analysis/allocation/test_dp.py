@@ -11,9 +11,9 @@ from analysis.errors import AllocationError, InfeasibleBudgetError
 from analysis.records import Budget
 from tests.reference.allocation import (
     best_objective,
-    choice_of,
     every_choice,
-    fits,
+    in_order,
+    kept,
     layered_problem,
     make_scores,
     make_table,
@@ -47,7 +47,7 @@ def test_where_costs_can_be_counted_it_agrees_with_trying_everything(problem):
     solution = solve(problem, "dp", options)
     assert solution.objective == pytest.approx(best, rel=1e-9, abs=1e-9)
     assert (solution.status, solution.notes) == ("optimal", problem.notes)
-    assert fits(problem, choice_of(problem, solution))
+    kept(problem, solution)
 
 
 @settings(max_examples=30)
@@ -56,10 +56,8 @@ def test_rounded_costs_keep_the_budget_and_bound_the_optimum(problem, cells):
     best = best_objective(problem)
     assume(best is not None)
     solution = solve(problem, "dp", DpOptions(cells=cells))
-    slack = 1e-9 * (1 + abs(best))
-    assert solution.lower_bound - slack <= best <= solution.objective + slack
-    assert fits(problem, choice_of(problem, solution))
-    assert not problem.split_groups(choice_of(problem, solution))
+    assert in_order(solution.lower_bound, best, solution.objective)
+    kept(problem, solution)
 
 
 @settings(max_examples=30)
@@ -86,19 +84,19 @@ def test_a_rounded_curve_lies_between_its_bounds_and_the_front(problem, cells):
     expected = front(problem)
     for p, total in enumerate(found.costs):
         least = min(v for t, v in expected if t <= total)
-        slack = 1e-9 * (1 + abs(least))
-        assert found.lower_bounds[p] - slack <= least <= found.objectives[p] + slack
+        assert in_order(found.lower_bounds[p], least, found.objectives[p])
     assert (np.diff(found.costs) > 0).all()
     assert (np.diff(found.objectives) < 0).all()
     assert found.costs[0] == expected[0][0]
 
 
-def test_a_finer_grid_comes_closer_to_the_optimum():
+def test_a_finer_grid_proves_more_and_a_coarse_one_loses_little():
     problem = layered_problem(30, "w2a8 w4a8 w8a8", [Budget(resource="size", limit=0.6)])
     best = solve(problem, "milp").objective
     found = [solve(problem, "dp", DpOptions(cells=c)) for c in (100, 2_000, 500_000)]
     losses = [solution.objective / best - 1 for solution in found]
-    assert losses[0] > losses[1] > 0
+    # Rounded up, a budget of 100 steps would be 30 steps short.
+    assert all(-1e-9 <= loss < 0.02 for loss in losses)
     assert losses[2] == pytest.approx(0, abs=1e-4)
     assert found[0].gap > found[1].gap > found[2].gap
     assert "rounded up to steps" in found[0].notes[-1]

@@ -10,8 +10,8 @@ from analysis.allocation_file import allocation_json
 from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import plain, show, table, to_json, write
 from analysis.cli.parser import Call
-from analysis.cli.session import opened, read_candidates, settings, usage
-from analysis.latency.table_file import load_latency
+from analysis.cli.session import opened, read_candidates, read_ties, read_times, settings, usage
+from analysis.cli.storing import check_backend, storage_notes
 from analysis.prediction import beside
 from analysis.records import Candidate, Costs, ScoreTable, Solution
 from analysis.registry import Method
@@ -68,19 +68,14 @@ def allocate(call: Call) -> None:
     with usage(call):
         budgets = [parse_budget(text) for text in args.budget]
     pins = dict(_pin(call, text) for text in args.pin)
+    ties = read_ties(call)
+    check_backend(call)
     quantizers = settings(call)
     if args.latency is None and (args.free_bits or any(b.resource in TIMED for b in budgets)):
         call.refuse("`--free-bits` and budgets of latency_ms must come with `--latency FILE`.")
-    latency = None if args.latency is None else load_latency(Path(args.latency))
+    latency = read_times(call)
     with opened(call) as session:
-        scores = workflow.score(
-            session.workspace,
-            session.study,
-            metric.name,
-            options=options["metric"],
-            candidates=candidates,
-            settings=quantizers,
-        )
+        scores = session.scores(metric.name, options["metric"], candidates, quantizers)
         step = workflow.allocate(
             session.workspace,
             session.study,
@@ -93,9 +88,11 @@ def allocate(call: Call) -> None:
             latency=latency,
             latency_file=args.latency or "",
             free_bits=args.free_bits,
+            ties=ties,
         )
         solution, cached = session.run(step)
         study = session.study
+        storage = storage_notes(call, session.table, solution.allocation)
     if args.out is not None:
         text = allocation_json(
             solution.allocation,
@@ -104,8 +101,13 @@ def allocate(call: Call) -> None:
         )
         write(Path(args.out), text.encode())
     formats = {n: c.text for n, c in solution.allocation.as_dict().items()}
-    data = {"allocation": formats, **_about(solution), "cached": cached}
-    show(args.json, data, _solution_text(solution))
+    data = {
+        "allocation": formats,
+        **_about(solution),
+        "storage": storage.data,
+        "cached": cached,
+    }
+    show(args.json, data, "\n".join((_solution_text(solution), *storage.lines)))
 
 
 def costs_text(costs: Costs) -> str:

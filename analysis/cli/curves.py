@@ -8,10 +8,11 @@ from analysis.allocation import SOLVERS, parse_budget
 from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import show, table, to_json, write
 from analysis.cli.parser import Call
-from analysis.cli.session import opened, read_candidates, settings, usage
-from analysis.curves.calibration import calibrations
-from analysis.curves.verdict import kept, series_text, verdict, versus_text
-from analysis.latency.table_file import load_latency
+from analysis.cli.session import opened, read_candidates, read_ties, read_times, settings, usage
+from analysis.curves.trust import trust
+from analysis.curves.verdict import at_limit, verdict
+from analysis.curves.words import kept, series_text, versus_text
+from analysis.prediction_error import curve_calibrations
 from analysis.ptq import PTQ_METHODS
 from analysis.records import (
     Budget,
@@ -20,7 +21,6 @@ from analysis.records import (
     CurvePoint,
     Front,
     FrontPoint,
-    LatencyTable,
     Measured,
 )
 from analysis.sensitivity import METRICS
@@ -32,16 +32,9 @@ def pareto(call: Call) -> None:
     metric, solver = chosen(call, METRICS, args.metric), chosen(call, SOLVERS, args.solver)
     options = read_options(call, metric=metric, solver=solver)
     candidates, fixed = _candidates(call), _fixed(call)
-    quantizers, latency = settings(call), _latency(call)
+    quantizers, latency, ties = settings(call), read_times(call), read_ties(call)
     with opened(call) as session:
-        scores = workflow.score(
-            session.workspace,
-            session.study,
-            metric.name,
-            options=options["metric"],
-            candidates=candidates,
-            settings=quantizers,
-        )
+        scores = session.scores(metric.name, options["metric"], candidates, quantizers)
         step = workflow.pareto(
             session.workspace,
             session.study,
@@ -54,6 +47,7 @@ def pareto(call: Call) -> None:
             pin_first_last=quantizers.pin_first_last,
             latency=latency,
             latency_file=args.latency or "",
+            ties=ties,
         )
         found, cached = session.run(step)
     if args.out is not None:
@@ -70,7 +64,7 @@ def curve(call: Call) -> None:
         chosen(call, SOLVERS, name)
     for name in args.method or ():
         chosen(call, PTQ_METHODS, name)
-    latency = _latency(call)
+    latency = read_times(call)
     with usage(call):
         plan = workflow.CurvePlan(
             metrics=tuple(args.metric),
@@ -86,6 +80,7 @@ def curve(call: Call) -> None:
             memory_mib=args.memory_mib,
             latency=latency,
             latency_file=args.latency or "",
+            ties=read_ties(call),
         )
     with opened(call) as session:
         found, cached = session.run(workflow.curve(session.workspace, session.study, plan))
@@ -106,10 +101,6 @@ def _fixed(call: Call) -> tuple[Budget, ...]:
         # The swept resource is named the way a budget is, so it is refused the same way.
         parse_budget(f"{call.args.resource}=1")
         return tuple(parse_budget(text) for text in call.args.budget)
-
-
-def _latency(call: Call) -> LatencyTable | None:
-    return None if call.args.latency is None else load_latency(Path(call.args.latency))
 
 
 def _front_data(found: Front) -> dict[str, Any]:
@@ -189,8 +180,9 @@ def _curve_data(found: Curve) -> dict[str, Any]:
             | {"reason": a.reason}
             for a in found.absent
         ],
-        "calibrations": calibrations(found),
+        "calibrations": curve_calibrations(found),
         "verdict": verdict(found),
+        "at_limits": [at_limit(found, place) for place in range(len(found.limits))],
         "seconds": found.seconds,
     }
 
@@ -252,16 +244,8 @@ def _curve_text(found: Curve) -> str:
     head = ("limit", "bits by", "used", "measured", "KL (nats)", "against size-only, paired")
     lines = [table(head, rows, "><><>>"), ""]
     lines += verdict(found)
-    for each in calibrations(found):
-        if each.rho is not None:
-            tau = "" if each.within is None else (
-                f", within one limit Kendall tau {each.within.value:.2f} "
-                f"({each.within.low:.2f} to {each.within.high:.2f}, {each.random} random)"
-            )  # fmt: skip
-            lines.append(
-                f"{each.metric} predicts measured KL with Spearman rho {each.rho.value:.2f} "
-                f"({each.rho.low:.2f} to {each.rho.high:.2f}, {each.n} allocations){tau}"
-            )
+    for each in curve_calibrations(found):
+        lines += trust(each, each.metric)
     lines.append(f"float: {100 * found.float_.top1:.2f} %" if found.float_.labelled else "")
     return "\n".join(filter(None, lines)) + f"\n{found.seconds:.1f} s"
 

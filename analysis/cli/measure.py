@@ -9,6 +9,7 @@ from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import accuracy, show, table, to_json, write
 from analysis.cli.parser import Call
 from analysis.cli.session import opened, read_recalibrations, settings
+from analysis.cli.storing import check_backend, storage_notes
 from analysis.errors import AnalysisError
 from analysis.export import EXPORTERS, Exported, ExportTask
 from analysis.known import known
@@ -23,8 +24,10 @@ def quantize(call: Call) -> None:
     method = chosen(call, PTQ_METHODS, args.method)
     options = read_options(call, method=method)["method"]
     quantizers, recalibrations = settings(call), read_recalibrations(call)
+    check_backend(call)
     with opened(call) as session:
         allocation = session.allocation(args.allocation)
+        storage = storage_notes(call, session.table, allocation)
         recipe = workflow.Recipe(
             allocation, method.name, options, quantizers, recalibrations, args.allocation
         )
@@ -51,10 +54,11 @@ def quantize(call: Call) -> None:
         "costs": made.costs,
         "measured": _measured(made.measured),
         "trace": [],
+        "storage": storage.data,
         "notes": made.notes,
         "cached": cached,
     }
-    show(args.json, data, _configuration_text(made))
+    show(args.json, data, "\n".join((_configuration_text(made), *storage.lines)))
 
 
 def evaluate(call: Call) -> None:

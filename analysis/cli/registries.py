@@ -9,6 +9,7 @@ from analysis.cli.output import show
 from analysis.cli.parser import Call
 from analysis.export import EXPORTERS
 from analysis.ptq import PTQ_METHODS
+from analysis.quant.backends import BACKENDS
 from analysis.recalibration import RECALIBRATIONS
 from analysis.registry import Registry
 from analysis.sensitivity import METRICS
@@ -37,6 +38,11 @@ def recalibrations(call: Call) -> None:
 def exporters(call: Call) -> None:
     """List the export formats."""
     _list(call, "exporter", EXPORTERS)
+
+
+def backends(call: Call) -> None:
+    """List the backends whose storage of formats is known."""
+    _list(call, "backend", BACKENDS)
 
 
 def _list(call: Call, role: str, registry: Registry[Any]) -> None:

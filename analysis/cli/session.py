@@ -21,9 +21,20 @@ from analysis.errors import (
     QuantizationError,
     UnknownNameError,
 )
+from analysis.latency.table_file import load_latency
+from analysis.options import Options
 from analysis.quant.formats import bits_of
 from analysis.quant.ranges import RANGE_ESTIMATORS
-from analysis.records import Allocation, Candidate, LayerTable, QuantSettings, Study, StudySpec
+from analysis.records import (
+    Allocation,
+    Candidate,
+    LatencyTable,
+    LayerTable,
+    QuantSettings,
+    ScoreTable,
+    Study,
+    StudySpec,
+)
 from analysis.steps import Step
 from analysis.study import absolute_spec, read_spec
 from analysis.workflow.recalibrating import check_recalibrations
@@ -73,6 +84,23 @@ class Session:
     def run(self, step: Step[T]) -> tuple[T, bool]:
         """Run a step; return its result and whether it was stored already."""
         return self.reporter.run(step.events(self.workspace.store))
+
+    def scores(
+        self,
+        metric: str,
+        options: Options | None,
+        candidates: tuple[Candidate, ...],
+        settings: QuantSettings,
+    ) -> Step[ScoreTable]:
+        """Return the step whose scores a solver chooses by."""
+        return workflow.score(
+            self.workspace,
+            self.study,
+            metric,
+            options=options,
+            candidates=candidates,
+            settings=settings,
+        )
 
     def allocation(self, text: str) -> Allocation:
         """Return the allocation that ``--allocation`` names: a file, or ``uniform:w4a8``.
@@ -176,6 +204,24 @@ def read_candidates(text: str) -> tuple[Candidate, ...]:
     for candidate in found:
         bits_of(candidate.weight), bits_of(candidate.activation)
     return tuple(dict.fromkeys(found))
+
+
+def read_ties(call: Call) -> tuple[tuple[str, ...], ...]:
+    """Return the ties that a command names, each as layers between commas."""
+    ties = tuple(tuple(part.strip() for part in text.split(",")) for text in call.args.tie)
+    for text, own in zip(call.args.tie, ties, strict=True):
+        if len(own) < 2 or not all(own):
+            call.refuse(f"A tie must look like `layer1.0.conv1,layer1.0.conv2`, got `{text}`.")
+    return ties
+
+
+def read_times(call: Call) -> LatencyTable | None:
+    """Return the times of the layers that a command names, if it names any.
+
+    Raises:
+        AllocationError: If the file cannot be read or is no latency table.
+    """
+    return None if call.args.latency is None else load_latency(Path(call.args.latency))
 
 
 def read_recalibrations(call: Call) -> tuple[str, ...]:

@@ -1,35 +1,32 @@
 """What accuracy curves say, in words and no further than the data reach."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import comb, isfinite
 
+from analysis.curves.words import (
+    difference_text,
+    kept,
+    limit_text,
+    series_text,
+    several,
+    significant,
+    size_only,
+)
 from analysis.records import Curve, CurvePoint, Paired
-from analysis.records.curve import METRIC, RANDOM, SIZE_ONLY, UNIFORM
+from analysis.records.curve import METRIC, RANDOM, UNIFORM
 
 # At least this share of random allocations as good: the metric does not help there.
 NO_HELP = 0.25
 LEVEL = 0.05
-_LIMITS = {
-    "size": "{} × the w8a8 size",
-    "bops": "{} × the w8a8 BOPs",
-    "size_mib": "{} MiB",
-    "stored_mib": "{} MiB with scales",
-    "avg_bits": "{} bits per weight",
-    "act": "{} × the w8a8 activation peak",
-    "act_mib": "{} MiB of activations",
-    "ace": "{} × the w8a8 arithmetic cost",
-    "latency_ms": "{} ms",
-}
 
 
 def verdict(curve: Curve) -> tuple[str, ...]:
     """Say in sentences whether a metric is worth its bits on this network.
 
-    One sentence per limit on the best metric there against the size-only baseline, then
-    :func:`summary`.
+    For each limit the best metric there against size-only and against chance, then :func:`summary`.
     """
-    sentences = [at_limit(curve, place)[0] for place in range(len(curve.limits))]
-    return (*sentences, *summary(curve))
+    places = range(len(curve.limits))
+    return (*(each for place in places for each in headline(curve, place)), *summary(curve))
 
 
 def summary(curve: Curve) -> tuple[str, ...]:
@@ -37,27 +34,60 @@ def summary(curve: Curve) -> tuple[str, ...]:
     return (*_overall(curve), compared(curve), *_absent(curve))
 
 
-def at_limit(curve: Curve, place: int) -> tuple[str, ...]:
-    """Say what the series keep within one limit: the best metric first, then the others.
-
-    The last sentences are on the uniform and the random baseline and on what is left of the budget.
-    """
-    where = limit_text(curve, place)
+def headline(curve: Curve, place: int) -> tuple[str, ...]:
+    """Say what the best metric within one limit keeps, against size-only and random allocations."""
     points = [p for p in curve.points if p.place == place]
+    where = limit_text(curve, place)
     if not points:
         return (f"At {where} nothing is measured.",)
     if len({p.configuration for p in points}) == 1 and len(points) > 1:
         return (f"At {where} only one allocation was found: {kept(points[0])}.",)
-    metrics = sorted(_kind(curve, points, METRIC), key=lambda p: p.measured.merit, reverse=True)
-    sentences = [_against_size_only(curve, p, where) for p in metrics]
-    if not sentences:
-        sentences = [f"At {where} no metric leads to an allocation."]
+    metrics = _metrics(curve, points)
+    if not metrics:
+        return (f"At {where} no metric leads to an allocation.",)
+    best = metrics[0]
+    said = (
+        f"At {where}, {_against_size_only(curve, best)}",
+        _against_random(curve, best, points),
+    )
+    return tuple(each for each in said if each)
+
+
+def at_limit(curve: Curve, place: int) -> tuple[str, ...]:
+    """Say all that holds within one limit: every metric, the best first, against the baselines.
+
+    The last sentence is on what is left of the budget.
+    """
+    points = [p for p in curve.points if p.place == place]
+    if len({p.configuration for p in points}) <= 1 < len(points) or not points:
+        return headline(curve, place)
+    metrics = _metrics(curve, points)
+    first = {p.configuration: p for p in reversed(metrics)}
+    distinct = [p for p in metrics if first[p.configuration] is p]
+    sentences = [headline(curve, place)[0]]
+    sentences += [_against_size_only(curve, p) for p in distinct[1:]]
+    sentences += [
+        f"{series_text(curve, p.series)} leads to the same allocation as "
+        f"{series_text(curve, first[p.configuration].series)}."
+        for p in metrics
+        if first[p.configuration] is not p
+    ]
     sentences += _told_apart(curve, metrics)
+    sentences += [_against_random(curve, p, points) for p in distinct]
     sentences += _uniform(curve, place)
-    if metrics:
-        sentences.append(_against_random(curve, metrics[0], points))
     sentences += _slack(curve, place, metrics)
     return tuple(each for each in sentences if each)
+
+
+def _metrics(curve: Curve, points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Return the points of metrics, the best measured first."""
+    return sorted(_kind(curve, points, METRIC), key=lambda p: p.measured.merit, reverse=True)
+
+
+def as_good_text(curve: Curve, point: CurvePoint) -> str:
+    """Say how many random allocations of a point's limit measure as well; empty without any."""
+    random = _rivals(curve, point, curve.points)
+    return f"{as_good(point, random)} of {len(random)}" if random else ""
 
 
 def compared(curve: Curve) -> str:
@@ -100,19 +130,6 @@ def tested(curve: Curve) -> list[tuple[CurvePoint, Paired]]:
     return found
 
 
-def size_only(curve: Curve, point: CurvePoint) -> CurvePoint | None:
-    """Return the size-only baseline of a point: same limit and method, and solver if it has one.
-
-    The baseline has none itself.
-    """
-    own = curve.series[point.series]
-    for i, series in enumerate(curve.series):
-        same = series.method == own.method and own.solver in ("", series.solver)
-        if series.kind == SIZE_ONLY and own.kind != SIZE_ONLY and same:
-            return curve.at(i, point.place)
-    return None
-
-
 def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[bool, ...]:
     """Tell which tests reject when all errors together are to stay below ``level``.
 
@@ -127,11 +144,6 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[bool, ...]:
     return tuple(rejected)
 
 
-def significant(paired: Paired) -> bool:
-    """Tell whether the 95 % interval of a difference leaves out zero."""
-    return paired.low > 0 or paired.high < 0
-
-
 def as_good(point: CurvePoint, random: Sequence[CurvePoint]) -> int:
     """Count the random allocations that measure at least as well as a point."""
     if point.measured.labelled:
@@ -139,52 +151,8 @@ def as_good(point: CurvePoint, random: Sequence[CurvePoint]) -> int:
     return sum(p.measured.kl <= point.measured.kl for p in random)
 
 
-def limit_text(curve: Curve, place: int) -> str:
-    """Return a limit with its unit."""
-    limit = f"{curve.limits[place]:.3g}"
-    return _LIMITS.get(curve.resource, f"{curve.resource} {{}}").format(limit)
-
-
-def series_text(curve: Curve, series: int) -> str:
-    """Name a series as shortly as tells it from the others."""
-    own = curve.series[series]
-    words = {SIZE_ONLY: "size-only", UNIFORM: "uniform", RANDOM: "random"}
-    text = words.get(own.kind, own.metric)
-    if own.solver and (own.kind == METRIC or _several(curve, "solver")):
-        text += f" + {own.solver}"
-    return f"{text} + {own.method}" if _several(curve, "method") else text
-
-
-def kept(point: CurvePoint) -> str:
-    """Return what a point measured: accuracy with its interval, or the divergence."""
-    measured = point.measured
-    if not measured.labelled:
-        return f"KL {measured.kl:.3g} nats from float (n = {measured.n:,}, no labels)"
-    low, high = 100 * measured.low, 100 * measured.high
-    return f"{100 * measured.top1:.1f} % ({low:.1f}-{high:.1f}, n = {measured.n:,})"
-
-
-def difference_text(paired: Paired) -> str:
-    """Return a paired difference in points, and whether it stands out of the noise."""
-    side = "outside" if significant(paired) else "inside"
-    return (
-        f"{100 * paired.difference:+.1f} points ({100 * paired.low:+.1f} to "
-        f"{100 * paired.high:+.1f}), {side} the noise"
-    )
-
-
-def versus_text(curve: Curve, point: CurvePoint) -> str:
-    """Return the paired difference of a point to size-only; empty where there is none."""
-    other = size_only(curve, point)
-    if other is None or point.versus_size_only is None:
-        return ""
-    if other.configuration == point.configuration:
-        return "the same bits"
-    return difference_text(point.versus_size_only) if point.measured.labelled else ""
-
-
-def _against_size_only(curve: Curve, point: CurvePoint, where: str) -> str:
-    text = f"At {where}, {series_text(curve, point.series)} keeps {kept(point)}"
+def _against_size_only(curve: Curve, point: CurvePoint) -> str:
+    text = f"{series_text(curve, point.series)} keeps {kept(point)}"
     other = size_only(curve, point)
     if other is None:
         return f"{text}; there is no size-only allocation to compare with."
@@ -208,9 +176,12 @@ def _told_apart(curve: Curve, metrics: Sequence[CurvePoint]) -> list[str]:
     if not rest:
         return ["All metrics lead to one allocation."]
     if not worse:
-        return [f"The ranking of the {len(metrics)} metrics is inside the noise."]
+        what = "series of metrics" if several(curve, "solver") or several(curve, "method") else (
+            "metrics"
+        )  # fmt: skip
+        return [f"The ranking of the {len(metrics)} {what} is inside the noise."]
     names = ", ".join(series_text(curve, p.series) for p in worse)
-    return [f"Shown to be worse than the best there: {names}."]
+    return [f"Shown to be worse than {series_text(curve, best.series)}: {names}."]
 
 
 def _uniform(curve: Curve, place: int) -> list[str]:
@@ -218,36 +189,50 @@ def _uniform(curve: Curve, place: int) -> list[str]:
     for i, series in enumerate(curve.series):
         if series.kind != UNIFORM:
             continue
+        method = f" with {series.method}" if several(curve, "method") else ""
         fits = [p for p in curve.points if p.series == i and p.place <= place]
         if not fits:
-            sentences.append("No uniform bits fit.")
+            sentences.append(f"No uniform bits fit{method}.")
             continue
         dearest = max(fits, key=lambda p: p.used)
         sentences.append(
             f"Uniform bits that fit use {dearest.used / curve.limits[place]:.0%} of it and keep "
-            f"{kept(dearest)}."
+            f"{kept(dearest)}{method}."
         )
     return sentences
 
 
-def _against_random(curve: Curve, best: CurvePoint, points: Sequence[CurvePoint]) -> str:
-    method = curve.series[best.series].method
-    random = [
-        p
-        for p in _kind(curve, points, RANDOM)
-        if curve.series[p.series].method == method and p.configuration != best.configuration
-    ]
+def _against_random(curve: Curve, point: CurvePoint, points: Sequence[CurvePoint]) -> str:
+    random = _rivals(curve, point, points)
     if not random:
         return ""
-    good = as_good(best, random)
-    name = series_text(curve, best.series)
+    good = as_good(point, random)
+    name = series_text(curve, point.series)
     what = f"{good} of {len(random)} random assignments {'is' if good == 1 else 'are'} as good"
-    if good >= NO_HELP * len(random):
+    if good >= NO_HELP * len(random) and _chance(good, len(random)) <= LEVEL:
         return f"{what}: {name} does not help here."
     if (good + 1) / (len(random) + 1) <= LEVEL:
         return f"{what} as {name}."
     why = "not enough" if good else "too few were drawn"
     return f"{what}: {why} to say that {name} beats chance."
+
+
+def _chance(good: int, drawn: int) -> float:
+    """Return how likely so many are as good as an allocation that only one in twenty equals."""
+    counts = range(good, drawn + 1)
+    return sum(comb(drawn, k) * LEVEL**k * (1 - LEVEL) ** (drawn - k) for k in counts)
+
+
+def _rivals(curve: Curve, point: CurvePoint, points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Return the random allocations of a point's limit and method that are not its own bits."""
+    method = curve.series[point.series].method
+    return [
+        p
+        for p in _kind(curve, points, RANDOM)
+        if p.place == point.place
+        and curve.series[p.series].method == method
+        and p.configuration != point.configuration
+    ]
 
 
 def _slack(curve: Curve, place: int, metrics: Sequence[CurvePoint]) -> list[str]:
@@ -264,7 +249,7 @@ def _overall(curve: Curve) -> list[str]:
     for point, paired in tested(curve):
         ahead.setdefault(series_text(curve, point.series), []).append(paired.low > 0)
     return [
-        f"{name} is ahead of size-only outside the noise at {sum(own)} of the "
+        f"{name} is ahead of size-only outside the noise at {sum(own)} of "
         f"{_count(len(own), 'limit')} where the two differ."
         for name, own in ahead.items()
     ]
@@ -288,10 +273,6 @@ def _absent(curve: Curve) -> list[str]:
 
 def _kind(curve: Curve, points: Sequence[CurvePoint], kind: str) -> list[CurvePoint]:
     return [p for p in points if curve.series[p.series].kind == kind]
-
-
-def _several(curve: Curve, field: str) -> bool:
-    return len({getattr(s, field) for s in curve.series if getattr(s, field)}) > 1
 
 
 def _count(amount: int, what: str) -> str:

@@ -6,7 +6,7 @@ from math import isfinite
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.curves.verdict import series_text
+from analysis.curves.words import series_text
 from analysis.errors import AnalysisError
 from analysis.plots import theme
 from analysis.plots.curve_places import (
@@ -102,6 +102,7 @@ def accuracy_curve(
         "grey: another point costs no more and measures no worse",
         "series drawn slightly apart" if _sided(curve) > 1 else "",
         f"{count(len(below), 'point')} below the axis" if below else "",
+        *(f"{plain(b.resource)} ≤ {b.limit:g}" for b in curve.fixed),
         "" if curve.complete else "not complete yet",
     ]
     theme.dress(

@@ -8,6 +8,7 @@ from typing import Any
 from analysis.allocation import build_problem, solve_work
 from analysis.allocation.baselines import baselines
 from analysis.allocation.solvers import INTERACTIONS, SOLVERS
+from analysis.allocation.tying import Ties
 from analysis.commands import budget_text, changed_options, changed_settings, command_line
 from analysis.events import Work
 from analysis.options import Options, as_dict, build
@@ -46,6 +47,7 @@ def allocate(
     latency: LatencyTable | None = None,
     latency_file: str = "latency.csv",
     free_bits: bool = False,
+    ties: Ties = (),
 ) -> Step[Solution]:
     """Find an allocation within the budgets.
 
@@ -65,6 +67,7 @@ def allocate(
         latency: Times of the layers, which a budget of ``latency_ms`` and free bits need.
         latency_file: CSV file with them that the equal command line names.
         free_bits: Whether to raise bits afterwards where that costs no time.
+        ties: Names of layers that must take the same candidate; no layer is in two ties.
 
     Raises:
         UnknownNameError: If there is no such solver.
@@ -81,14 +84,14 @@ def allocate(
         if not pin_first_last:
             free = {layer.name: scored.candidates for layer in table.layers if layer.pinned}
             held = {**free, **held}
-        problem = build_problem(table, scored, tuple(budgets), held, latency)
+        problem = build_problem(table, scored, tuple(budgets), held, latency, ties)
         measure = partial(_measured, workspace, study, scored.settings)
         found = yield from solve_work(problem, solver, options, measure, free_bits=free_bits)
         equal = score(
             workspace, study, SIZE_ONLY, candidates=scored.candidates, settings=scored.settings
         )
         sizes = yield from equal.need(workspace.store)
-        size_only = build_problem(table, sizes, tuple(budgets), held, latency)
+        size_only = build_problem(table, sizes, tuple(budgets), held, latency, ties)
         solved = problem if INTERACTIONS in method.needs else problem.separable()
         return replace(found, baselines=baselines(solved, size_only))
 
@@ -99,6 +102,7 @@ def allocate(
         "budget": [budget_text(b) for b in budgets],
         "solver": solver,
         "pin": [f"{name}={c.text}" for name, c in pins.items()],
+        "tie": tie_texts(ties),
         "release-first-last": not pin_first_last,
         "latency": "" if latency is None else latency_file,
         "free-bits": free_bits,
@@ -112,6 +116,7 @@ def allocate(
     }
     if free_bits:
         chosen["free_bits"] = True
+    chosen |= tie_options(ties)
     inputs = {"scores": scores.key}
     if latency is not None:
         inputs["latency"] = latency_digest(latency)
@@ -140,6 +145,16 @@ def _measured(
     step = quantize(workspace, study, Recipe(allocation, settings=settings))
     found = yield from replace(step, names=()).need(workspace.store)
     return found.measured
+
+
+def tie_texts(ties: Ties) -> list[str]:
+    """Return ties as the command line reads them."""
+    return [",".join(own) for own in ties]
+
+
+def tie_options(ties: Ties) -> dict[str, list[list[str]]]:
+    """Return what identifies ties in a key, nothing for none; their order does not matter."""
+    return {"ties": sorted(sorted(own) for own in ties)} if ties else {}
 
 
 def latency_digest(latency: LatencyTable) -> str:

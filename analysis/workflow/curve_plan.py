@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.allocation.tying import Ties
 from analysis.commands import budget_text, changed_settings
 from analysis.errors import AllocationError
 from analysis.ptq import PTQ_METHODS
 from analysis.records import Budget, Candidate, LatencyTable, QuantSettings, Series
 from analysis.records.curve import METRIC, RANDOM, SIZE_ONLY, UNIFORM
 from analysis.sensitivity import METRICS
+from analysis.workflow.allocating import tie_texts
 from analysis.workflow.recipe import DEFAULTS
 from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB
 from analysis.workflow.sweeping import check_sweepable
@@ -22,7 +24,7 @@ class CurvePlan:
         metrics: Registered metrics; the size-only baseline is always added.
         resource: What is limited.
         points: How many limits, even in the resource from the cheapest to the dearest allocation.
-        solvers: Registered solvers that need scores alone.
+        solvers: Registered solvers; see :func:`check_sweepable`.
         methods: Registered post-training methods, under their default options.
         random: Random feasible allocations at every limit, 0 for none.
         seed: Seed of the random allocations.
@@ -32,6 +34,7 @@ class CurvePlan:
         memory_mib: Memory for the activations of one batch; see :func:`score`.
         latency: Times of the layers, which limits of ``latency_ms`` need.
         latency_file: CSV file with them that the equal command line names.
+        ties: Names of layers that must take the same candidate; no layer is in two ties.
 
     Raises:
         UnknownNameError: If there is no such metric, solver or method.
@@ -51,6 +54,7 @@ class CurvePlan:
     memory_mib: int = MEMORY_MIB
     latency: LatencyTable | None = None
     latency_file: str = "latency.csv"
+    ties: Ties = ()
 
     def __post_init__(self) -> None:
         """Check the names, and drop what comes twice."""
@@ -107,6 +111,7 @@ class CurvePlan:
             "draw-seed": self.seed or None,
             "budget": [budget_text(b) for b in self.fixed],
             "candidates": ",".join(c.text for c in self.candidates),
+            "tie": tie_texts(self.ties),
             "latency": "" if self.latency is None else self.latency_file,
             **changed_settings(self.settings),
         }

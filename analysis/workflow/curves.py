@@ -5,17 +5,20 @@ from dataclasses import asdict, replace
 from time import perf_counter
 
 from analysis.allocation import SOLVERS
+from analysis.allocation.edit import default_pins
 from analysis.allocation.front import even_limits
+from analysis.allocation.tying import Ties
 from analysis.catalog import study_key_inputs
 from analysis.commands import command_line
 from analysis.curves.points import Found, assemble
 from analysis.errors import AnalysisError
 from analysis.events import Note, Work
 from analysis.ptq import PTQ_METHODS
-from analysis.records import FLOAT, Curve, Front, ScoreTable, Series, Study
+from analysis.records import FLOAT, Curve, Front, LayerTable, ScoreTable, Series, Study
 from analysis.records.curve import SIZE_ONLY
 from analysis.steps import Step, StoredParts
 from analysis.workflow.agreeing import unmet
+from analysis.workflow.allocating import tie_options
 from analysis.workflow.curve_plan import CurvePlan
 from analysis.workflow.drafting import drafts
 from analysis.workflow.measuring import float_outputs, quantize
@@ -63,7 +66,7 @@ def curve(workspace: Workspace, study: Study, plan: CurvePlan) -> Step[Curve]:
         reference = yield from within(floating, 0, pieces, FLOAT)
         tables, reasons = yield from _scored(workspace, study, steps, pieces)
         held = plan.settings.pin_first_last
-        make = problems(table, tables[SIZE_ONLY], plan.latency, pin_first_last=held)
+        make = problems(table, tables[SIZE_ONLY], plan.latency, pin_first_last=held, ties=plan.ties)
         limits = even_limits(make, plan.resource, plan.points, plan.fixed)
         fronts = yield from _fronts(workspace, study, plan, steps, reasons, limits, pieces)
         todo, absent = drafts(plan, table, tables[SIZE_ONLY], make, limits, fronts)
@@ -78,7 +81,7 @@ def curve(workspace: Workspace, study: Study, plan: CurvePlan) -> Step[Curve]:
                 fixed=plan.fixed,
                 series=plan.series,
                 tables=[tables[name] for name in plan.compared if name in tables],
-                held=[layer.name for layer in table.layers if layer.pinned],
+                held=_held(table, plan.ties),
                 reference=reference.measured,
                 random=plan.random,
                 seed=plan.seed,
@@ -121,7 +124,8 @@ def curve(workspace: Workspace, study: Study, plan: CurvePlan) -> Step[Curve]:
             "seed": plan.seed,
             "fixed": {b.resource: b.limit for b in plan.fixed},
             "settings": asdict(plan.settings),
-        },
+        }
+        | tie_options(plan.ties),
         work=work,
     )
 
@@ -177,6 +181,7 @@ def _fronts(
             fixed=plan.fixed,
             pin_first_last=plan.settings.pin_first_last,
             latency=plan.latency,
+            ties=plan.ties,
         )
         try:
             needed = swept.need(workspace.store)
@@ -185,6 +190,12 @@ def _fronts(
             fronts[name, solver] = str(error)
             yield Note(f"`{name}` with `{solver}` is left out: {error}")
     return fronts
+
+
+def _held(table: LayerTable, ties: Ties) -> tuple[str, ...]:
+    """Return the layers that are pinned by default, and those tied to one of them."""
+    usual = default_pins(table)
+    return (*usual, *(name for own in ties if not set(own).isdisjoint(usual) for name in own))
 
 
 def _said(series: Series) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis.allocation import allocation_costs
+from analysis.allocation.edit import default_pins, settle
 from analysis.allocation.front import Make, used
 from analysis.allocation.random_feasible import random_feasible
 from analysis.allocation_file import uniform_allocation
@@ -102,8 +103,10 @@ def _uniform(
     absent: list[Absent] = []
     held = plan.settings.pin_first_last
     unlimited = Budget(resource=plan.resource, limit=1.0)
-    allocations = [uniform_allocation(table, c, pin_first_last=held) for c in plan.candidates]
-    for candidate, allocation in zip(plan.candidates, allocations, strict=True):
+    pins = default_pins(table) if held else ()
+    for candidate in plan.candidates:
+        plain = uniform_allocation(table, candidate, pin_first_last=held)
+        allocation = settle(table, plain, plain, pins, plan.ties)
         try:
             problem = fixed_problem(
                 table, scores, allocation, (unlimited, *plan.fixed), plan.latency

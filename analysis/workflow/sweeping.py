@@ -5,7 +5,9 @@ from typing import Any
 
 from analysis.allocation import Problem, build_problem
 from analysis.allocation.front import Make, even_limits, sweep
-from analysis.allocation.solvers import MEASURED, SOLVERS
+from analysis.allocation.solvers import SOLVERS
+from analysis.allocation.tying import Ties
+from analysis.allocation.whole import sweepable
 from analysis.commands import budget_text, changed_options, changed_settings, command_line
 from analysis.errors import AllocationError
 from analysis.events import Work
@@ -23,7 +25,7 @@ from analysis.records import (
 )
 from analysis.sensitivity import METRICS
 from analysis.steps import Step, StoredParts
-from analysis.workflow.allocating import latency_digest
+from analysis.workflow.allocating import latency_digest, tie_options, tie_texts
 from analysis.workflow.opening import layers
 from analysis.workspace import Workspace
 
@@ -42,6 +44,7 @@ def pareto(
     pin_first_last: bool = True,
     latency: LatencyTable | None = None,
     latency_file: str = "latency.csv",
+    ties: Ties = (),
 ) -> Step[Front]:
     """Solve within several limits of one resource, all other budgets kept.
 
@@ -50,7 +53,7 @@ def pareto(
         study: The study.
         scores: The step that scores the candidates; it is run if need be.
         resource: What is limited.
-        solver: A registered solver that needs no measurements.
+        solver: A registered solver; see :func:`check_sweepable`.
         points: How many limits, even in the resource from the cheapest to the dearest allocation.
         limits: The limits themselves, in the resource's unit, instead of ``points``.
         fixed: Other budgets, kept at every limit.
@@ -58,6 +61,7 @@ def pareto(
         pin_first_last: Whether the first and last layer are held at w8a8.
         latency: Times of the layers, which limits of ``latency_ms`` need.
         latency_file: CSV file with them that the equal command line names.
+        ties: Names of layers that must take the same candidate; no layer is in two ties.
 
     Raises:
         UnknownNameError: If there is no such solver.
@@ -71,7 +75,7 @@ def pareto(
         del parts
         table = yield from layers(workspace, study).need(workspace.store)
         scored = yield from scores.need(workspace.store)
-        make = problems(table, scored, latency, pin_first_last=pin_first_last)
+        make = problems(table, scored, latency, pin_first_last=pin_first_last, ties=ties)
         chosen = tuple(limits) or even_limits(make, resource, points, fixed)
         return (yield from sweep(make, resource, chosen, solver, fixed=fixed, options=options))
 
@@ -83,6 +87,7 @@ def pareto(
         "points": points,
         "budget": [budget_text(b) for b in fixed],
         "solver": solver,
+        "tie": tie_texts(ties),
         "release-first-last": not pin_first_last,
         "latency": "" if latency is None else latency_file,
     }
@@ -106,22 +111,28 @@ def pareto(
             "solver": solver,
             "options": as_dict(options),
             "pin_first_last": pin_first_last,
-        },
+        }
+        | tie_options(ties),
         work=work,
     )
 
 
 def check_sweepable(solver: str) -> None:
-    """Check that a solver can be asked for one allocation after another.
+    """Check that a solver can be asked for many limits.
+
+    The sorted list of ``prefix`` is walked without measuring: its states are what a curve measures.
+    Evolution is refused, because it takes the best of many by the very samples that a curve is
+    measured on: its points would look better than they are, and no interval would say so.
 
     Raises:
         UnknownNameError: If there is no such solver.
         AllocationError: If it chooses by measured accuracy.
     """
-    if MEASURED in SOLVERS[solver].needs:
+    if not sweepable(solver):
         raise AllocationError(
-            f"A sweep must use a solver that needs scores alone, `{solver}` measures every "
-            f"allocation that it tries. Use it for one budget, or sweep with milp."
+            f"A sweep must use a solver that does not look at measured accuracy; `{solver}` takes "
+            f"the best of many allocations by the samples that measure it, which makes its points "
+            f"look better than they are. Use it for one budget, or sweep with milp."
         )
 
 
@@ -136,10 +147,11 @@ def problems(
     latency: LatencyTable | None = None,
     *,
     pin_first_last: bool,
+    ties: Ties = (),
 ) -> Make:
     """Return the function that makes the problem of these scores for given budgets."""
     free = {} if pin_first_last else _released(table, scores)
-    return lambda budgets: build_problem(table, scores, tuple(budgets), free, latency)
+    return lambda budgets: build_problem(table, scores, tuple(budgets), free, latency, ties)
 
 
 def fixed_problem(

@@ -94,6 +94,7 @@ def test_curve_measures_metrics_and_every_baseline(lab):
     text = lab(*words)
     assert text.status == 0
     assert "against size-only, paired" in text.out
+    assert "layer_mse ranks the measured KL with Spearman" in text.out
 
 
 def test_latency_is_swept_by_the_times_of_a_table(lab):
@@ -252,3 +253,28 @@ def test_commands_make_the_same_keys(lab, workspace, study, monkeypatch):
         with pytest.raises(EnoughError):
             say(*shlex.split(step.command)[3:], *lab.store)
     assert keys == [step.key for step in steps]
+
+
+def test_solvers_that_know_the_whole_curve_and_methods_are_compared_side_by_side(lab):
+    words = ("--metric", "layer_mse", "--points", "3", "--random", "1", *FEW)
+    ways = [w for s in ("milp", "dp", "prefix") for w in ("--solver", s)]
+    methods = ("--method", "nearest", "--method", "bias_correction")
+    found = lab.json("curve", *words, *ways, *methods)
+    predicted = {
+        (p["solver"], p["method"]): p["predicted"]["layer_mse"]
+        for p in found["points"]
+        if p["kind"] == "metric" and p["limit"] == found["limits"][1]
+    }
+    assert len(predicted) == 6
+    assert predicted["dp", "nearest"] == pytest.approx(predicted["milp", "nearest"])
+    assert predicted["prefix", "nearest"] >= predicted["milp", "nearest"] - 1e-12
+    statuses = {p["solver"]: p["status"] for p in found["points"] if p["solver"]}
+    assert statuses == {"milp": "optimal", "dp": "optimal", "prefix": "feasible"}
+    assert not found["absent"]
+    assert all(found["at_limits"])
+
+
+def test_what_picks_by_the_evaluation_set_is_refused_with_the_reason(lab):
+    said = lab("curve", "--metric", "layer_mse", "--solver", "evolution", *FEW)
+    assert said.status == 2
+    assert "look better than they are" in said.err

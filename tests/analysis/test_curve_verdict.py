@@ -5,14 +5,13 @@ import pytest
 
 from analysis.curves.verdict import (
     as_good,
+    as_good_text,
     at_limit,
     compared,
     holm,
-    series_text,
-    significant,
     verdict,
-    versus_text,
 )
+from analysis.curves.words import series_text, signed, significant, versus_text
 from analysis.records import Absent
 from tests.analysis.curves_to_say import curve, found
 
@@ -52,6 +51,8 @@ def test_many_random_assignments_as_good_mean_that_the_metric_does_not_help():
     [
         (20, 0, "0 of 20 random assignments are as good as made_up + milp."),
         (20, 1, "1 of 20 random assignments is as good: not enough to say that"),
+        (4, 1, "1 of 4 random assignments is as good: not enough to say that"),
+        (4, 2, "2 of 4 random assignments are as good: made_up + milp does not help here."),
         (4, 0, "0 of 4 random assignments are as good: too few were drawn to say that"),
     ],
 )
@@ -60,6 +61,34 @@ def test_few_random_assignments_as_good_are_weighed_by_how_many_were_drawn(count
     random = [found(RANDOM, 0, right, candidates="w4a8 w2a8") for right in rights]
     made = curve([found(OURS, 0, 364), found(SIZE, 0, 340), *random])
     assert any(said.startswith(words) for said in at_limit(made, 0))
+
+
+def test_every_metric_is_held_against_chance_and_equal_bits_once():
+    random = [found(RANDOM, 0, 300 + i, candidates="w4a8 w2a8") for i in range(20)]
+    made = curve([found(OURS, 0, 364), found(OTHER, 0, 310), found(SIZE, 0, 340), *random])
+    said = at_limit(made, 0)
+    assert "0 of 20 random assignments are as good as made_up + milp." in said
+    assert "10 of 20 random assignments are as good: other + milp does not help here." in said
+    assert [as_good_text(made, p) for p in made.points[:3]] == ["0 of 20", "10 of 20", "0 of 20"]
+    same = curve([found(OURS, 0, 364), found(OTHER, 0, 364), *random])
+    assert sum("random assignments" in each for each in at_limit(same, 0)) == 1
+
+
+def test_the_verdict_holds_the_best_metric_of_every_limit_against_both_baselines():
+    random = [found(RANDOM, 1, 300 + i, candidates="w4a8 w2a8") for i in range(20)]
+    points = [found(OURS, 0, 364), found(SIZE, 0, 340), found(OURS, 1, 310), found(SIZE, 1, 312)]
+    said = verdict(curve([*points, *random], limits=(0.5, 0.8)))
+    assert "size-only 85.0 %: difference +6.0 points" in said[0]
+    assert said[1].startswith("At 0.8 × the w8a8 size, made_up + milp keeps 77.5 %")
+    assert said[2] == "10 of 20 random assignments are as good: made_up + milp does not help here."
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0123, "+1.2"), (-0.5, "-50.0"), (0.0003, "+0.03"), (-0.0004, "-0.04"), (0.0, "0")],
+)
+def test_no_sign_is_rounded_away(share, text):
+    assert signed(share) == text
 
 
 def test_ties_count_as_as_good():
@@ -72,7 +101,7 @@ def test_a_ranking_of_metrics_inside_the_noise_is_called_that():
     made = curve([found(OURS, 0, 361), found(OTHER, 0, 360), found(SIZE, 0, 340)])
     assert "The ranking of the 2 metrics is inside the noise." in at_limit(made, 0)
     made = curve([found(OURS, 0, 380), found(OTHER, 0, 340), found(SIZE, 0, 339)])
-    assert "Shown to be worse than the best there: other + milp." in at_limit(made, 0)
+    assert "Shown to be worse than made_up + milp: other + milp." in at_limit(made, 0)
 
 
 def test_the_dearest_uniform_bits_that_fit_are_named_at_dearer_limits_too():

@@ -4,10 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from analysis.curves.calibration import calibrations
 from analysis.errors import AnalysisError
 from analysis.plots.curve import GREY, accuracy_curve
-from analysis.plots.curve_calibration import calibration_chart
 from analysis.plots.curve_places import axis_value, non_dominated_points
 from analysis.plots.theme import alt_text
 from tests.analysis.curves_to_say import curve, found
@@ -118,17 +116,3 @@ def test_an_unfinished_curve_is_drawn_and_says_so(made):
 def test_a_curve_without_points_is_refused():
     with pytest.raises(AnalysisError, match="measured point"):
         accuracy_curve(curve([]))
-
-
-def test_calibration_draws_each_allocation_on_axes_with_units(made):
-    figure = calibration_chart(made, calibrations(made)[0])
-    assert sum(len(t.x) for t in figure.data if t.mode == "markers") == 6
-    assert figure.layout.xaxis.title.text == "predicted by made_up (nats)"
-    assert figure.layout.yaxis.title.text == "measured KL from float (nats)"
-    assert "n = 400 samples each" in figure.layout.title.text
-
-
-def test_calibration_needs_an_allocation_that_is_predicted():
-    unscored = curve([found(OURS, 0, 380, candidates="w6a8 w6a8")])
-    with pytest.raises(AnalysisError, match="predicts none"):
-        calibration_chart(unscored, calibrations(unscored)[0])

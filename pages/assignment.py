@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis import catalog, workflow
 from analysis.prediction import beside
-from analysis.prediction_error import measured_points, prediction_error
+from analysis.prediction_error import configuration_calibration
 from analysis.sensitivity import METRICS
 from pages.equalizer import equalizer, payload
 from pages.ui import (
@@ -20,6 +20,7 @@ from pages.ui import (
     session,
     shell,
     solving,
+    storing,
     work,
 )
 
@@ -47,10 +48,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     with st.popover("Load", icon=":material/folder_open:"):
         saving.load_form(page, others)
 
-points = None if scores is None else measured_points(scores, configurations.values())
-error = None if points is None else prediction_error(points)
+calibration = None if scores is None else configuration_calibration(scores, configurations.values())
 key = f"equalizer-{catalog.study_id(page.study)[:16]}"
-asked = equalizer(
+opened = equalizer(
     payload(
         page.table,
         drafting.start(page, draft),
@@ -59,14 +59,18 @@ asked = equalizer(
         budgets=solution.budgets if solution else (),
         remark=solving.remark(solution) if solution else "",
         ghosts=others,
-        error=error,
+        error=None if calibration is None else calibration.law,
+        hardest=drafting.hardest(page, scores),
     ),
     key=key,
     on_edit=lambda: drafting.from_columns(page, key),
+    on_open=lambda: drafting.opened(page, key),
 )
-if asked:
-    st.switch_page(session.PAGES["distributions"])
+if opened is not None:
+    session.go_to(opened.page)
 
+if solution is not None and any(use.resource in solving.PEAKS for use in solution.budgets):
+    solving.peak_note(page, draft)
 if solution is not None and solution.allocation == draft and solution.baselines:
     st.markdown(f":gray[Predicted, not measured. {beside(solution)}]")
 
@@ -76,8 +80,9 @@ found = measure.stored(store)
 assigned.result(found)
 if found is None:
     work.obtain(measure, "Quantize and measure", measured.estimate(page, "nearest"))
-if scores is not None and points is not None:
-    predicting.section(scores, points, error, draft)
+storing.section(page, draft)
+if scores is not None and calibration is not None:
+    predicting.section(scores, calibration, draft)
 with st.expander(
     "Table of all layers", icon=":material/table:", key="bits-table", on_change="rerun"
 ) as listed:

@@ -5,8 +5,10 @@ const TOP = 40;
 const PLOT = 288;
 const BASE = TOP + PLOT;
 const MARKS = 18;
+const TIE_MARKS = 19;
 const AXIS = 44;
 const NARROWEST = 20;
+const NARROW = 8; // outlines would cover the colours of narrower columns
 const LONGEST_LABEL = 17;
 
 function draw(tag, attributes = {}, parent = null, text = null) {
@@ -41,8 +43,7 @@ function buildColumns(chart, model) {
   for (const column of chart.columns) column.group.remove();
   // Labels hang at 48 degrees from their column: down and to the right.
   const lengths = model.layers.map((layer) => 6.2 * shortName(layer.name).length);
-  chart.share = BASE + MARKS + 22 + Math.ceil(0.75 * Math.max(...lengths));
-  chart.height = chart.share + 16;
+  chart.labels = Math.ceil(0.75 * Math.max(...lengths));
   const past = (width, i) => 0.7 * width - 9 * (lengths.length - 1 - i);
   chart.tail = Math.ceil(Math.max(...lengths.map(past), 8));
   const most = Math.max(...model.layers.map((layer) => layer.weights), 1);
@@ -52,14 +53,16 @@ function buildColumns(chart, model) {
       "aria-label": layer.name, "aria-orientation": "vertical" }, chart.svg);
     return {
       group,
-      back: draw("rect", { class: "back", y: 4, height: chart.share + 6 }, group),
+      back: draw("rect", { class: "back", y: 4 }, group),
       bar: draw("rect", { class: "fill", rx: 3 }, group),
       cap: draw("rect", { class: "cap", height: 5, rx: 2 }, group),
       ghost: draw("line", { class: "ghost" }, group),
       number: draw("text", { class: "number" }, group),
       pin: draw("path", { class: "pin" }, group),
+      tie: draw("rect", { class: "tie", y: BASE + MARKS, height: 15 }, group),
+      letter: draw("text", { class: "letter" }, group),
       label: draw("text", { class: "label" }, group, shortName(layer.name)),
-      share: draw("rect", { class: "share", y: chart.share - 3, height: 6, rx: 3 }, group),
+      share: draw("rect", { class: "share", height: 6, rx: 3 }, group),
       parts: { weights: layer.weights / most, activations: layer.macs / mostMacs },
     };
   });
@@ -81,7 +84,7 @@ function placeOf(chart, bits) {
 function drawFrame(chart, state, ghost) {
   const ticks = axisBits(state, ghost);
   chart.top = Math.max(height(ticks[ticks.length - 1]), 8) + 0.15;
-  const key = `${ticks} ${state.role} ${chart.width}`;
+  const key = `${ticks} ${state.role} ${chart.width} ${chart.height}`;
   if (key === chart.frame) return;
   chart.frame = key;
   chart.axis.replaceChildren();
@@ -104,31 +107,53 @@ function drawFrame(chart, state, ghost) {
   draw("text", { class: "tick", x: AXIS - 8, y: chart.share + 4 }, chart.axis, "share");
 }
 
-function layOut(chart, count) {
+function layOut(chart, state) {
+  const count = state.model.layers.length;
+  chart.marks = MARKS + (state.ties.length ? TIE_MARKS : 0);
+  chart.share = BASE + chart.marks + 22 + chart.labels;
+  chart.height = chart.share + 16;
   const room = Math.max(chart.scroll.clientWidth - chart.tail - 2, 120);
   chart.step = chart.fit ? room / count : Math.min(Math.max(room / count, NARROWEST), 110);
   chart.width = Math.max(Math.ceil(chart.step * count + chart.tail), chart.scroll.clientWidth);
   chart.every = Math.max(1, Math.ceil(18 / chart.step));
-  set(chart.svg, { width: chart.width, height: chart.height,
+  const narrow = chart.step < NARROW ? " narrow" : "";
+  set(chart.svg, { class: `columns${narrow}`, width: chart.width, height: chart.height,
     viewBox: `0 0 ${chart.width} ${chart.height}` });
 }
 
 function drawColumns(chart, state, ghost, colours) {
-  layOut(chart, state.model.layers.length);
+  layOut(chart, state);
   drawFrame(chart, state, ghost);
-  const group = state.model.layers[state.focus].group;
-  const shared = groupOf(state, state.focus).length > 1;
+  const group = groupOf(state, state.focus);
+  const tie = tieOf(state, state.focus) ?? [];
   chart.columns.forEach((column, i) => {
-    const mates = shared && state.model.layers[i].group === group;
-    drawColumn(chart, state, column, i, { ghost, colours, mates });
+    const mates = group.length > 1 && group.includes(i);
+    drawColumn(chart, state, column, i, { ghost, colours, mates, bound: tie.includes(i) });
+    drawTie(chart, state, column, i);
   });
 }
 
-function drawColumn(chart, state, column, i, { ghost, colours, mates }) {
+// A band under tied layers, joined where they stand side by side, with the letter of the tie.
+function drawTie(chart, state, column, i) {
+  const { step } = chart;
+  const name = tieName(state, i);
+  set(column.tie, { class: name ? "tie" : "tie out" });
+  set(column.letter, { class: name && step >= 11 ? "letter" : "letter out" });
+  if (!name) return;
+  const gap = columnGap(step);
+  const joins = name === tieName(state, i + 1);
+  set(column.tie, { x: i * step + gap / 2, width: joins ? step : step - gap });
+  set(column.letter, { x: (i + 0.5) * step, y: BASE + MARKS + 12 });
+  if (column.letter.textContent !== name) column.letter.textContent = name;
+}
+
+const columnGap = (step) => Math.min(8, step * 0.16);
+
+function drawColumn(chart, state, column, i, { ghost, colours, mates, bound }) {
   const { formats } = state.model;
   const format = formats[state[state.role][i]];
   const step = chart.step;
-  const gap = Math.min(8, step * 0.16);
+  const gap = columnGap(step);
   const x = i * step;
   const y = placeOf(chart, format.bits);
   const inner = { x: x + gap / 2, width: Math.max(step - gap, 1) };
@@ -138,7 +163,7 @@ function drawColumn(chart, state, column, i, { ghost, colours, mates }) {
   const selected = state.selected.has(i);
   set(column.group, {
     class: `column${focused ? " focused" : ""}${selected ? " selected" : ""}` +
-      `${mates ? " mates" : ""}${shade < 0 ? " unscored" : ""}${isHeld(state, i) ? " held" : ""}`,
+      `${mates ? " mates" : ""}${bound ? " bound" : ""}${shade < 0 ? " unscored" : ""}${isHeld(state, i) ? " held" : ""}`,
     tabindex: focused ? 0 : -1,
     "aria-valuemin": 0,
     "aria-valuemax": 32,
@@ -146,7 +171,7 @@ function drawColumn(chart, state, column, i, { ghost, colours, mates }) {
     "aria-valuetext": describe(state, i, colours),
     "aria-readonly": isHeld(state, i),
   });
-  set(column.back, { x, width: step });
+  set(column.back, { x, width: step, height: chart.share + 6 });
   set(column.bar, { ...inner, y, height: BASE - y, fill: PALETTE[Math.max(shade, 0)] });
   set(column.cap, { ...inner, y: y - 2 });
   const text = format.name.replace(/^int/, "");
@@ -161,11 +186,12 @@ function drawColumn(chart, state, column, i, { ghost, colours, mates }) {
   const pinned = state.pins.has(i);
   set(column.pin, { class: pinned ? "pin" : "pin out",
     d: `M${middle - half} ${BASE + 13}h${2 * half}l${-half} ${-1.6 * half}z` });
-  const labelled = i % chart.every === 0 || focused;
+  const near = Math.abs(i - state.focus) < chart.every;
+  const labelled = focused || (i % chart.every === 0 && !near);
   set(column.label, { class: labelled ? "label" : "label out",
-    transform: `translate(${middle - 3} ${BASE + MARKS + 8}) rotate(48)` });
+    transform: `translate(${middle - 3} ${BASE + chart.marks + 8}) rotate(48)` });
   const part = Math.max(column.parts[state.role] * inner.width, 2);
-  set(column.share, { x: middle - part / 2, width: part });
+  set(column.share, { x: middle - part / 2, width: part, y: chart.share - 3 });
   const other = ghost ? formats[ghost[state.role][i]] : null;
   const at = other ? placeOf(chart, other.bits) : 0;
   set(column.ghost, { class: other ? "ghost" : "ghost out", x1: x + gap / 4, x2: x + step - gap / 4,
@@ -181,6 +207,7 @@ function describe(state, i, colours) {
   const value = colours ? colours.value(i) : undefined;
   if (value !== undefined) parts.push(`${colours.title} ${colours.text(value)}`);
   if (state.pins.has(i)) parts.push("pinned");
+  if (tieName(state, i)) parts.push(`tie ${tieName(state, i)}`);
   if (state.selected.has(i)) parts.push("selected");
   return parts.join(", ");
 }

@@ -8,6 +8,7 @@ function createState(model, start) {
     weights: start.weights.slice(),
     activations: start.activations.slice(),
     pins: new Set(start.pins),
+    ties: start.ties,
     role: "weights",
     focus: 0,
     selected: new Set(),
@@ -19,8 +20,8 @@ function createState(model, start) {
 }
 
 function snapshot(state) {
-  const { weights, activations, pins } = state;
-  return { weights: weights.slice(), activations: activations.slice(), pins: new Set(pins) };
+  const { weights, activations, pins, ties } = state;
+  return { weights: weights.slice(), activations: activations.slice(), pins: new Set(pins), ties };
 }
 
 function sameSnapshot(one, other) {
@@ -28,7 +29,8 @@ function sameSnapshot(one, other) {
     one.weights.every((code, i) => code === other.weights[i]) &&
     one.activations.every((code, i) => code === other.activations[i]) &&
     one.pins.size === other.pins.size &&
-    [...one.pins].every((i) => other.pins.has(i))
+    [...one.pins].every((i) => other.pins.has(i)) &&
+    String(one.ties.map((tie) => `${tie};`)) === String(other.ties.map((tie) => `${tie};`))
   );
 }
 
@@ -59,21 +61,14 @@ function travel(state, from, to) {
 const undo = (state) => travel(state, state.undo, state.redo);
 const redo = (state) => travel(state, state.redo, state.undo);
 
-function groupOf(state, layer) {
-  const { layers } = state.model;
-  return layers.flatMap((other, i) => (other.group === layers[layer].group ? [i] : []));
-}
-
-// Pins hold a layer's own formats, and with its activation that of its whole group.
+// Pins hold a layer's own formats, and with them those of every layer that shares one.
 function isHeld(state, layer, role = state.role) {
-  if (role === "weights") return state.pins.has(layer);
-  return groupOf(state, layer).some((i) => state.pins.has(i));
+  return together(state, layer, role).some((i) => state.pins.has(i));
 }
 
 function assign(state, layer, code, role = state.role) {
   if (code === undefined || isHeld(state, layer, role)) return;
-  if (role === "weights") state.weights[layer] = code;
-  else for (const i of groupOf(state, layer)) state.activations[i] = code;
+  for (const i of together(state, layer, role)) state[role][i] = code;
 }
 
 // The format `steps` rungs away. A format beside the ladder (fp8, float) is left where it is when
@@ -97,13 +92,12 @@ function everything(state) {
   return state.selected.size > 1 ? [...state.selected] : state.model.layers.map((_, i) => i);
 }
 
-// Moves layers from the formats they have in `from`; a group moves once, however many of it do.
+// Moves layers from the formats they have in `from`; those that share one move once.
 function shift(state, layers, steps, from = snapshot(state)) {
   const done = new Set();
   for (const layer of layers) {
-    const group = state.model.layers[layer].group;
-    if (state.role === "activations" && done.has(group)) continue;
-    done.add(group);
+    if (done.has(layer)) continue;
+    for (const i of together(state, layer)) done.add(i);
     assign(state, layer, moved(state, from[state.role][layer], steps, layers.length === 1));
   }
 }
@@ -147,5 +141,6 @@ function adopt(state, start) {
   state.weights = start.weights.slice();
   state.activations = start.activations.slice();
   state.pins = new Set(start.pins);
+  state.ties = start.ties;
   remember(state, before);
 }

@@ -29,6 +29,8 @@ function onKey(app, event) {
     app.changed(false);
   } else if (key === "p") {
     app.changed(edit(state, () => togglePins(state, targets(state))));
+  } else if (key === "t") {
+    tieTargets(app);
   } else if (/^\d$/.test(key)) {
     typeDigit(app, key);
   } else return;
@@ -119,7 +121,21 @@ const ACTIONS = {
   }),
 };
 
+function tieTargets(app) {
+  const { state } = app;
+  const all = targets(state);
+  const notice = commonTie(state, all) ? "" : tieObstacle(state, all);
+  app.changed(edit(state, () => toggleTie(state, all)), { notice });
+}
+
+function onLink(app, event) {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab is the browser's own
+  event.preventDefault();
+  app.open("samples", Number(event.target.dataset.sample));
+}
+
 function onClick(app, event) {
+  if (event.target.closest("a")) return onLink(app, event);
   const button = event.target.closest("button");
   if (!button) return;
   const { of } = button.parentElement.dataset;
@@ -127,7 +143,8 @@ function onClick(app, event) {
   if (of === "role") app.state.role = button.dataset.value;
   else if (of === "colour") app.choice.colour = button.dataset.value;
   else if (name === "fit") app.choice.fit = !app.choice.fit;
-  else if (name === "open") return app.open();
+  else if (name === "open") return app.open("distributions");
+  else if (name === "tie") return tieTargets(app);
   app.changed(ACTIONS[name] ? ACTIONS[name](app) : false);
 }
 

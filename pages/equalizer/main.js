@@ -4,13 +4,14 @@
 // on screen, so an echo that comes late can neither undo an edit nor flicker.
 
 const ECHO_MS = 120;
+const AT_ONCE_MS = 10;
 const HOLD_MS = 1500;
 const mounted = new WeakMap();
 
 function createApp(root) {
   const app = { root, chart: createChart(root), typed: null, drag: null, waiting: null,
     choice: { colour: "scores", fit: false, compare: "" }, sent: "", touched: false,
-    hovered: null, follow: false, layerVersion: null, held: null };
+    hovered: null, follow: false, layerVersion: null, held: null, notice: "", asked: 0 };
 
   app.ghost = () => app.state.model.ghosts.find((g) => g.name === app.choice.compare) || null;
 
@@ -31,7 +32,7 @@ function createApp(root) {
     drawColumns(chart, state, ghost, colours);
     app.choice.overflows = chart.width > chart.scroll.clientWidth;
     drawLegend(root, state, colours, ghost);
-    drawDetail(root, state);
+    drawDetail(root, state, app.notice);
     drawTools(root, state, app.choice);
     if (app.hovered !== null) app.hover(app.hovered);
     const { dataset } = root.querySelector(".equalizer");
@@ -45,9 +46,11 @@ function createApp(root) {
     drawTip(root, app.state, app.colours(), layer, box);
   };
 
-  app.changed = (edited, { follow = false } = {}) => {
+  // An edit while the server owes no answer is sent at once; others wait until a burst is over.
+  app.changed = (edited, { follow = false, notice = "" } = {}) => {
     const { state, chart } = app;
     app.touched = true;
+    app.notice = notice;
     const within = chart.svg.contains(root.activeElement);
     app.redraw();
     if (within) chart.columns[state.focus].group.focus({ preventScroll: true });
@@ -56,8 +59,10 @@ function createApp(root) {
       root.querySelector(".equalizer").dataset.editedAt = String(performance.now());
       say(root.querySelector(".spoken"), describe(state, state.focus, app.colours()));
     }
+    if (notice) say(root.querySelector(".spoken"), notice);
     clearTimeout(app.waiting);
-    app.waiting = setTimeout(app.flush, ECHO_MS);
+    const idle = edited && app.asked <= state.model.answered;
+    app.waiting = setTimeout(app.flush, idle ? AT_ONCE_MS : ECHO_MS);
   };
 
   app.flush = () => {
@@ -69,11 +74,13 @@ function createApp(root) {
       weights: state.weights,
       activations: state.activations,
       pins: [...state.pins].sort((a, b) => a - b),
+      ties: state.ties,
       layer: app.touched ? state.model.layers[state.focus].name : "",
     };
     const text = JSON.stringify(content);
     if (text === app.sent) return false;
     app.sent = text;
+    app.asked = state.seq;
     app.send("edit", { ...content, seq: state.seq });
     return true;
   };
@@ -94,10 +101,10 @@ function createApp(root) {
     };
   };
 
-  app.open = () => {
+  app.open = (page, sample = null) => {
     app.touched = true;
     app.flush();
-    app.trigger("open", app.state.model.layers[app.state.focus].name);
+    app.trigger("open", { page, layer: app.state.model.layers[app.state.focus].name, sample });
   };
 
   app.receive = (data) => {

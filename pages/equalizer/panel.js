@@ -1,4 +1,10 @@
-// What stands around the columns: readout, legend, the selected layer in words, the tooltip.
+// What stands around the columns: readout, legend, tools, the tooltip.
+
+// A peak of which this much does not change with the bits is said to be so.
+const MOSTLY = 0.5;
+const LONG_UNIT = 9;
+const CARD = 152; // least width of a card
+const CARD_GAP = 12;
 
 function make(tag, className, text, parent) {
   const node = document.createElement(tag);
@@ -18,13 +24,13 @@ function sayAmount(node, text) {
   node.dataset.text = text;
   const [, amount, unit] = /^([\d.,e−×∞]+)?(.*)$/.exec(text);
   node.replaceChildren(amount && unit ? amount : text);
-  if (amount && unit) make("span", "", unit, node);
+  if (amount && unit) make("span", unit.length > LONG_UNIT ? "long" : "", unit, node);
 }
 
 function cardAt(cards, place) {
   while (cards.children.length <= place) {
     const card = make("div", "card", undefined, cards);
-    for (const part of ["name", "value", "note"]) make("div", part, "", card);
+    for (const part of ["name", "value", "note"]) make(part === "name" ? "dt" : "dd", part, "", card);
   }
   return cards.children[place];
 }
@@ -52,6 +58,11 @@ function drawCards(root, model, sums) {
     card.dataset.mood = mood || "";
   });
   while (cards.children.length > entries.length) cards.lastChild.remove();
+  // Rows of equal length: a card alone in a row would look lost.
+  const fitting = Math.max(1, Math.floor((cards.clientWidth + CARD_GAP) / (CARD + CARD_GAP)));
+  const rows = Math.ceil(entries.length / fitting);
+  const across = `repeat(${Math.ceil(entries.length / rows)}, minmax(0, 1fr))`;
+  if (cards.style.gridTemplateColumns !== across) cards.style.gridTemplateColumns = across;
 }
 
 // Scores in nats add up to a loss; others to what their metric counts.
@@ -84,9 +95,13 @@ function budgetWords(budget) {
   const ratio = budget.unitName === "of w8a8";
   const unit = ratio ? "%" : budget.unitName;
   const text = (value) => `${significant(ratio ? 100 * value : value)} ${unit}`;
-  const used = `${text(budget.used)}${ratio ? " of w8a8" : ""} used`;
+  const notes = [`${text(budget.used)}${ratio ? " of w8a8" : ""} used`];
+  if (budget.note) notes.push(budget.note);
+  if (budget.peak && budget.fixedShare >= MOSTLY) {
+    notes.push(`${percent(budget.fixedShare, 0)} of it at 32 bits whatever is set`);
+  }
   return [title, `${text(Math.abs(budget.left))} ${budget.kept ? "left" : "over"}`,
-    budget.note ? `${used} · ${budget.note}` : used, budget.kept ? "good" : "bad"];
+    notes.join(" · "), budget.kept ? "good" : "bad"];
 }
 
 function drawLegend(root, state, colours, ghost) {
@@ -115,65 +130,11 @@ function drawLegend(root, state, colours, ghost) {
   }
   if (ghost) line("dash", ghost.name);
   if (state.pins.size) line("triangle", `${state.pins.size} pinned`);
-  line("pill", `share of ${state.role === "weights" ? "weights" : "MACs"}`);
-}
-
-// The rank of a layer by what its next step down costs, 1 for the costliest.
-function rankOfStep(state, i, cost) {
-  const { model, weights, activations } = state;
-  const costs = model.layers.map((_, j) => stepDown(model, weights, activations, j)?.cost);
-  const known = costs.filter((c) => c !== null && c !== undefined);
-  return [1 + known.filter((c) => c > cost).length, known.length];
-}
-
-function drawDetail(root, state) {
-  const { model, focus, weights, activations } = state;
-  const detail = root.querySelector(".detail");
-  const layer = model.layers[focus];
-  const { formats } = model;
-  detail.replaceChildren();
-  const text = make("div", "text", undefined, detail);
-  const fact = (content, className = "") => make("span", `fact ${className}`, content, text);
-  fact(layer.name, "name");
-  if (state.selected.size > 1) fact(`one of ${state.selected.size} selected`);
-  const total = model.layers.reduce((sum, other) => sum + other.weights, 0);
-  fact(`${formats[weights[focus]].name} weights, ${formats[activations[focus]].name} activations`);
-  fact(`${whole(layer.weights)} weights (${percent(layer.weights / total)})`);
-  fact(`${prefixed(layer.macs)} MACs`);
-  const mates = groupOf(state, focus).filter((i) => i !== focus);
-  const named = mates.slice(0, 3).map((i) => model.layers[i].name).join(", ");
-  const more = mates.length > 3 ? ` and ${mates.length - 3} more` : "";
-  fact(mates.length
-    ? `shares its activation bits with ${named}${more}`
-    : "shares its activation with no other layer");
-  const step = stepDown(model, weights, activations, focus);
-  if (step) fact(stepWords(state, step));
-  else fact("at the fewest bits");
-  const holder = groupOf(state, focus).find((i) => state.pins.has(i));
-  if (state.pins.has(focus)) fact("pinned: release it to edit it", "strong");
-  else if (holder !== undefined && state.role === "activations") {
-    fact(`activation held by ${model.layers[holder].name}, which is pinned`, "strong");
+  if (state.ties.length) {
+    const tied = state.ties.flat().length;
+    line("band", `${tied} tied${state.ties.length > 1 ? `, in ${state.ties.length} ties` : ""}`);
   }
-  const buttons = make("div", "buttons", undefined, detail);
-  const button = (name, label) => {
-    make("button", "", label, buttons).dataset.do = name;
-  };
-  const all = targets(state);
-  const pinned = all.every((i) => state.pins.has(i));
-  const several = all.length > 1 ? ` ${all.length} layers` : "";
-  button("pin", `${pinned ? "Release" : "Pin"}${several}`);
-  button("open", "Distributions");
-}
-
-function stepWords(state, step) {
-  const { model, focus } = state;
-  const saved = `${step.savedBits >= 0 ? "saves" : "adds"} ${bytes(step.savedBits)}`;
-  const start = `${model.formats[step.code].name} instead ${saved}`;
-  if (step.cost === null) return model.scores ? `${start}; its cost is not scored` : start;
-  const [rank, count] = rankOfStep(state, focus, step.cost);
-  const verb = step.cost >= 0 ? "costs" : "gains";
-  return `${start} and ${verb} ${significant(Math.abs(step.cost), 2)} ${model.scores.unit} ` +
-    `predicted (rank ${rank} of ${count})`;
+  line("pill", `share of ${state.role === "weights" ? "weights" : "MACs"}`);
 }
 
 function drawTip(root, state, colours, layer, box) {
@@ -195,9 +156,10 @@ function drawTools(root, state, choice) {
   const at = (name) => root.querySelector(`[data-do="${name}"]`);
   at("undo").disabled = !state.undo.length;
   at("redo").disabled = !state.redo.length;
-  const whom = state.selected.size > 1 ? `${state.selected.size} selected` : "all";
-  say(at("lower"), `−1 ${whom}`);
-  say(at("raise"), `+1 ${whom}`);
+  const several = state.selected.size > 1;
+  const whom = several ? `${state.selected.size} selected` : "all";
+  say(at("lower"), `−1 ${several ? `(${whom})` : whom}`);
+  say(at("raise"), `+1 ${several ? `(${whom})` : whom}`);
   const menu = at("set");
   if (!menu.options.length) {
     menu.append(new Option("", ""));

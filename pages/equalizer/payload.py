@@ -4,34 +4,31 @@ Costs go out as the whole numbers that the solvers use, so that the browser's to
 """
 
 import base64
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from analysis.allocation.budgets import cost_rows
 from analysis.allocation.edit import LADDER
+from analysis.cost_tables import NAMES, CostTable, cost_tables
 from analysis.errors import AnalysisError
 from analysis.models.cost import OTHER_BITS, reference_bops, reference_size_bits
 from analysis.plots.colours import Coding
 from analysis.prediction_error import PredictionError
-from analysis.quant.formats import FORMATS, bits_of
+from analysis.quant.formats import bits_of
 from analysis.records import (
-    FLOAT,
     Allocation,
     Budget,
     BudgetUse,
-    Candidate,
     FloatArray,
     LayerTable,
     ScoreTable,
 )
 
-NAMES = (*FORMATS, FLOAT)
 CODES = {name: code for code, name in enumerate(NAMES)}
+Sample = tuple[int, str]  # number and label, empty where it is not known
 _UNITS = {
     "size": "of w8a8",
     "bops": "of w8a8",
@@ -43,18 +40,7 @@ _UNITS = {
     "avg_bits": "bits",
     "latency_ms": "ms",
 }
-# Which formats a resource depends on, and whether it counts products of their bits.
-_AXES = {
-    "size": ("weights", False),
-    "size_mib": ("weights", False),
-    "stored_mib": ("weights", False),
-    "avg_bits": ("weights", False),
-    "act": ("activations", False),
-    "act_mib": ("activations", False),
-    "bops": ("activations", True),
-    "ace": ("activations", True),
-}
-_EIGHT = "int8"
+_PEAKS = ("act", "act_mib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +53,7 @@ class Start:
 
     allocation: Allocation
     pins: Collection[str]
+    ties: Sequence[Sequence[str]]
     version: int
     layer: str = ""
     layer_version: int = 0
@@ -91,19 +78,22 @@ def payload(
     remark: str = "",
     ghosts: Sequence[Ghost] = (),
     error: PredictionError | None = None,
+    hardest: Mapping[str, Sequence[Sample]] | None = None,
 ) -> dict[str, Any]:
     """Return what the component is mounted with, plain JSON values.
 
     Args:
         table: The layers.
-        start: The allocation, pins and selected layer.
+        start: The allocation, pins, ties and selected layer.
         scores: Predict the loss and colour by sensitivity.
         noise: Noise-to-signal ratios, coloured as SQNR in dB.
         budgets: Of the last solution; the distance to each is shown.
         remark: What is said of them, such as the solver's certificate.
         ghosts: Other allocations of the same layers.
         error: How far predictions were off where they were measured.
+        hardest: Of each layer the samples that it is hardest on.
     """
+    known = hardest or {}
     names = {layer.name: place for place, layer in enumerate(table.layers)}
     return {
         "version": start.version,
@@ -116,10 +106,17 @@ def payload(
                 "weights": layer.num_weights,
                 "macs": layer.macs,
                 "group": layer.activation_group,
+                "hardest": [
+                    {"number": n, "label": label} for n, label in known.get(layer.name, ())
+                ],
             }
             for layer in table.layers
         ],
-        "start": codes(start.allocation) | {"pins": sorted(names[name] for name in start.pins)},
+        "start": codes(start.allocation)
+        | {
+            "pins": sorted(names[name] for name in start.pins),
+            "ties": sorted(sorted(names[name] for name in tie) for tie in start.ties),
+        },
         "layer": {"name": start.layer, "version": start.layer_version},
         "size": _size(table),
         "bopsReference": reference_bops(table),
@@ -148,54 +145,41 @@ def codes(allocation: Allocation) -> dict[str, list[int]]:
 
 
 def _size(table: LayerTable) -> dict[str, Any]:
-    ((row,), unit, _) = _rows(table, Budget(resource="size_mib", limit=1.0))
-    return row | {
-        "unit": unit,
+    (row,) = cost_tables(table, Budget(resource="size_mib", limit=1.0))
+    return {
+        "by": row.by,
+        "products": row.products,
+        "fixed": row.fixed,
+        "costs": list(enumerate(map(list, row.costs))),
+        "unit": row.unit,
         "reference": reference_size_bits(table),
         "float": OTHER_BITS * table.params_after_folding,
     }
 
 
 def _budget(table: LayerTable, use: BudgetUse, remark: str) -> dict[str, Any]:
-    budget = Budget(resource=use.resource, limit=use.limit)
     shown = {
         "resource": use.resource,
         "unitName": _UNITS.get(use.resource, ""),
         "text": f"{use.limit:g}",
         "note": remark,
+        "peak": use.resource in _PEAKS,
     }
     try:
-        rows, unit, limit = _rows(table, budget)
+        rows = cost_tables(table, Budget(resource=use.resource, limit=use.limit))
     except AnalysisError:  # such as a latency table that does not know every format
         return shown | {"rows": None}
-    return shown | {"rows": rows, "unit": unit, "limit": limit}
+    return shown | {
+        "rows": [_row(row) for row in rows],
+        "unit": rows[0].unit,
+        "limit": rows[0].limit,
+    }
 
 
-@lru_cache(maxsize=32)
-def _rows(table: LayerTable, budget: Budget) -> tuple[list[dict[str, Any]], int, int]:
-    """Return the rows of a budget as the component sums them, their unit and limit.
-
-    Most resources depend on one of the two formats, BOPs and what adds to them on their product;
-    only for others the numbers of every combination are sent.
-    """
-    by, products = _AXES.get(budget.resource, ("both", False))
-    own = {
-        "weights": tuple(Candidate(name, _EIGHT) for name in NAMES),
-        "activations": tuple(Candidate(_EIGHT, name) for name in NAMES),
-        "both": tuple(Candidate(w, a) for w in NAMES for a in NAMES),
-    }[by]
-    found = cost_rows(table, (own,) * len(table.layers), budget)
-    rows = []
-    for row in found:
-        costs = []
-        for place, (layer, values) in enumerate(zip(table.layers, row.costs, strict=True)):
-            if products:
-                bops = (layer.macs * bits_of(c.weight) * bits_of(c.activation) for c in own)
-                values = tuple(v - b for v, b in zip(values, bops, strict=True))
-            if any(values) or budget.resource == "size_mib":
-                costs.append([place, list(values)])
-        rows.append({"by": by, "products": products, "fixed": row.fixed, "costs": costs})
-    return rows, found[0].unit, found[0].limit
+def _row(row: CostTable) -> dict[str, Any]:
+    """Return a row with the layers that count at all."""
+    costs = [[place, list(own)] for place, own in enumerate(row.costs) if any(own)]
+    return {"by": row.by, "products": row.products, "fixed": row.fixed, "costs": costs}
 
 
 def _scores(scores: ScoreTable, names: dict[str, int]) -> dict[str, Any]:

@@ -11,12 +11,19 @@ function decodeFloats(text) {
 function readScores(given, formats) {
   if (!given) return null;
   const column = new Map(given.columns.map(([w, a], c) => [w * formats.length + a, c]));
+  const pairs = (given.pairs || []).map(([i, j, text]) => ({ i, j, values: decodeFloats(text) }));
+  const pairsOf = given.rows.map(() => []);
+  for (const pair of pairs) {
+    pairsOf[pair.i].push(pair);
+    pairsOf[pair.j].push(pair);
+  }
   return {
     ...given,
     values: decodeFloats(given.values),
     width: given.columns.length,
     columnOf: (w, a) => column.get(w * formats.length + a),
-    pairs: (given.pairs || []).map(([i, j, text]) => ({ i, j, values: decodeFloats(text) })),
+    pairs,
+    pairsOf,
   };
 }
 
@@ -88,6 +95,7 @@ function budgetUse(budget, weights, activations, formats, bops) {
   return {
     ...budget,
     total,
+    fixedShare: total ? budget.rows[sums.indexOf(total)].fixed / total : 0,
     used: total / budget.unit,
     left: (budget.limit - total) / budget.unit,
     kept: total <= budget.limit,
@@ -125,38 +133,38 @@ function totals(model, weights, activations) {
   };
 }
 
-// What the prediction gains when one layer's weights go to another scored code.
-function scoreChange(model, weights, activations, layer, code) {
+// What the prediction gains when the weights of layers go to another scored code together.
+function scoreChange(model, weights, activations, layers, code) {
   const { scores } = model;
-  const after = scores.columnOf(code, activations[layer]);
-  const before = scores.columnOf(weights[layer], activations[layer]);
-  const row = scores.rows[layer] * scores.width;
-  const terms = [scores.values[row + after], -scores.values[row + before]];
-  for (const { i, j, values } of scores.pairs) {
-    if (i !== layer && j !== layer) continue;
-    const other = i === layer ? j : i;
-    const column = scores.columnOf(weights[other], activations[other]);
-    if (column === undefined) continue;
-    const at = (own) => (i === layer ? own * scores.width + column : column * scores.width + own);
-    terms.push(values[at(after)], -values[at(before)]);
+  const own = new Set(layers);
+  const before = (i) => scores.columnOf(weights[i], activations[i]);
+  const after = (i) => (own.has(i) ? scores.columnOf(code, activations[i]) : before(i));
+  const terms = layers.flatMap((i) => [
+    scores.values[scores.rows[i] * scores.width + after(i)],
+    -scores.values[scores.rows[i] * scores.width + before(i)],
+  ]);
+  for (const { i, j, values } of new Set(layers.flatMap((layer) => scores.pairsOf[layer]))) {
+    if (before(i) === undefined || before(j) === undefined) continue;
+    const at = (first, second) => first * scores.width + second;
+    terms.push(values[at(after(i), after(j))], -values[at(before(i), before(j))]);
   }
   return preciseSum(terms);
 }
 
-// The next lower format that was scored (of the ladder where nothing is), with what it saves and
-// costs; null at the bottom.
-function stepDown(model, weights, activations, layer) {
+// The next lower format that was scored (of the ladder where nothing is) of layers that share one,
+// with what it saves and costs; null at the bottom.
+function stepDown(model, weights, activations, layers) {
   const { formats, scores } = model;
-  const now = formats[weights[layer]].bits;
-  const lower = model.ladder.filter((code) => formats[code].bits < now).reverse();
-  const known = (code) => scoreAt(scores, layer, code, activations[layer]) !== undefined;
+  const now = weights[layers[0]];
+  const lower = model.ladder.filter((c) => formats[c].bits < formats[now].bits).reverse();
+  const known = (c) => layers.every((i) => scoreAt(scores, i, c, activations[i]) !== undefined);
   const code = lower.find(known) ?? lower[0];
   if (code === undefined) return null;
-  const costs = model.sizeCosts[layer];
-  const both = scores && known(code) && known(weights[layer]);
+  const saved = layers.map((i) => model.sizeCosts[i][now] - model.sizeCosts[i][code]);
+  const both = scores && known(code) && known(now);
   return {
     code,
-    savedBits: costs[weights[layer]] - costs[code],
-    cost: both ? scoreChange(model, weights, activations, layer, code) : null,
+    savedBits: saved.reduce((sum, bits) => sum + bits, 0),
+    cost: both ? scoreChange(model, weights, activations, layers, code) : null,
   };
 }

@@ -1,14 +1,15 @@
 """The bits as a table: every format of every layer from a list, pasteable and accessible."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from analysis.allocation.edit import from_formats, settle
+from analysis.cost_tables import NAMES
 from analysis.plots.bits import scores_at
 from analysis.records import Allocation, ScoreTable
-from pages.equalizer.payload import NAMES
 from pages.ui import drafting, session
 from pages.ui.shell import Page
 
@@ -21,26 +22,39 @@ def editor(page: Page, draft: Allocation, scores: ScoreTable | None) -> None:
     """
     key = drafting.table_key()
     base: Allocation = st.session_state.setdefault(f"{key}-base", draft)
-    held = drafting.pins(page.study, page.table)
+    held, ties = drafting.pins(page.study, page.table), drafting.ties(page.study)
     edited = st.data_editor(
-        _frame(page, base, scores, held),
+        _frame(page, base, scores, held, tie_letters(ties)),
         key=key,
         hide_index=True,
         height=min(36 * (len(page.table.layers) + 1) + 3, 640),
         row_height=36,
-        disabled=["Layer", "Pin", "Group", "Weights", "MACs", "Share of size", "Score"],
+        disabled=["Layer", "Pin", "Tie", "Group", "Weights", "MACs", "Share of size", "Score"],
         column_config=_columns(scores),
         alt="Editable table of the format of every layer",
     )
     wanted = from_formats(page.table, list(edited["Weight"]), list(edited["Activation"]))
-    settled = settle(page.table, draft, wanted, held)
+    settled = settle(page.table, draft, wanted, held, ties)
     if settled != wanted:
         session.set_draft(page.study, settled, rebuild=True)
-        st.toast("Pinned layers keep their formats, and layers that read one tensor share its.")
+        st.toast(
+            "Pinned layers keep their formats; tied layers share theirs, and so do layers that "
+            "read one tensor."
+        )
         st.rerun()
     if settled != draft:
         drafting.from_table(page, settled)
         st.rerun()
+
+
+def tie_letters(ties: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return the letter of each tied layer as the equalizer shows it: A, B, ... Z, AA, AB, ..."""
+    return {name: _letters(place) for place, own in enumerate(ties) for name in own}
+
+
+def _letters(place: int) -> str:
+    rest, last = divmod(place, 26)
+    return (_letters(rest - 1) if rest else "") + chr(ord("A") + last)
 
 
 def _columns(scores: ScoreTable | None) -> dict[str, Any]:
@@ -58,6 +72,7 @@ def _columns(scores: ScoreTable | None) -> dict[str, Any]:
             help="Format of the tensor that the layer reads; shared within a group",
         ),
         "Pin": text(width="small", help="Held: release it in the equalizer"),
+        "Tie": text(width="small", help="Layers of one letter take one candidate"),
         "Group": number(width="small", help="Layers of one group read a common tensor"),
         "Weights": number(format="localized", width="small"),
         "MACs": number(format="compact", width="small"),
@@ -73,7 +88,11 @@ def _columns(scores: ScoreTable | None) -> dict[str, Any]:
 
 
 def _frame(
-    page: Page, allocation: Allocation, scores: ScoreTable | None, held: tuple[str, ...]
+    page: Page,
+    allocation: Allocation,
+    scores: ScoreTable | None,
+    held: tuple[str, ...],
+    letters: dict[str, str],
 ) -> pd.DataFrame:
     table = page.table
     total = sum(layer.num_weights for layer in table.layers)
@@ -94,6 +113,7 @@ def _frame(
                 "MACs": layer.macs,
                 "Group": layer.activation_group,
                 "Pin": "pinned" if layer.name in held else "",
+                "Tie": letters.get(layer.name, ""),
             }
             for layer, candidate, score in zip(
                 table.layers, allocation.candidates, known, strict=True

@@ -6,110 +6,143 @@ import streamlit as st
 
 from analysis import catalog, workflow
 from analysis.allocation import RESOURCES, SOLVERS
-from analysis.allocation.solvers import INTERACTIONS, MEASURED
+from analysis.allocation.budgets import TIMED
+from analysis.allocation.solvers import INTERACTIONS
+from analysis.allocation.whole import sweepable
 from analysis.errors import AnalysisError
 from analysis.ptq import PTQ_METHODS
+from analysis.records import Budget, Candidate
+from analysis.registry import Method
 from analysis.sensitivity import METRICS
 from analysis.workflow import CurvePlan
-from pages.ui import forms, resources, words
+from pages.ui import forms, limits, resources, timing, words
 from pages.ui.shell import Page
 
 _USUAL = ("hessian_attention", "output_kl")
 _BASELINES = ("size_only", "random")
-RESOURCE_WORDS = {
-    "size": "Size, share of w8a8",
-    "size_mib": "Size in MiB",
-    "stored_mib": "Size with scales in MiB",
-    "bops": "BOPs, share of w8a8",
-    "avg_bits": "Average weight bits",
-    "act": "Activation peak, share of w8a8",
-    "act_mib": "Activation peak in MiB",
-    "ace": "Arithmetic cost, share of w8a8",
-}
-# Limits of latency need a table of times, which the command line takes.
-_NEEDS_A_TABLE = ("latency_ms",)
 
 
 def ask(page: Page) -> CurvePlan | None:
     """Draw the form; None while it asks for nothing that can be measured."""
+    metrics, solvers, methods = _ways(page)
+    one, two, three, four = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
+    with one:
+        resource = st.selectbox(
+            "Resource",
+            RESOURCES,
+            format_func=limits.title,
+            key="curve-resource",
+            persist_state="session",
+        )
+    with two:
+        points = st.number_input(
+            "Budgets", 2, 40, 6, key="curve-points", persist_state="session",
+            help="Even in the resource, from the cheapest to the dearest allocation",
+        )  # fmt: skip
+    with three:
+        random = st.number_input(
+            "Random each", 0, 200, 20, key="curve-random", persist_state="session",
+            help="Random allocations within every budget that use most of it",
+        )  # fmt: skip
+    with four, st.popover("Options", icon=":material/tune:", width="stretch"):
+        fixed = limits.ask(
+            "Further budgets, kept at every point",
+            [name for name in RESOURCES if name != resource],
+            key="curve-fixed",
+            prefix="curve-fixed",
+            placeholder="None",
+        )
+        candidates = forms.candidates("curve-candidates")
+        settings = forms.quantizer_settings("curve")
+        memory = forms.memory("curve-memory")
+    timed = resource in TIMED or any(budget.resource in TIMED for budget in fixed)
+    times = timing.choose(page, "curve-times") if timed else None
+    if times is not None:
+        candidates = _timed_candidates(times)
+    if not (metrics and solvers and methods and candidates):
+        st.info("Choose at least one metric, solver, method and candidate.")
+        return None
+    if timed and times is None:
+        st.info("A latency in ms needs times of the layers: give a file or measure them.")
+        return None
+    try:
+        return CurvePlan(
+            metrics=metrics,
+            resource=str(resource),
+            points=int(points),
+            solvers=solvers,
+            methods=methods,
+            random=int(random),
+            fixed=fixed,
+            candidates=candidates,
+            settings=settings,
+            memory_mib=memory,
+            latency=times.table if times else None,
+            latency_file=times.file if times else "",
+        )
+    except AnalysisError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def _timed_candidates(times: timing.Times) -> tuple[Candidate, ...]:
+    """Draw the choice among the candidates that the times tell, which replaces the others."""
+    known = {row.candidate.text: row.candidate for row in times.table.rows}
+    chosen = st.multiselect(
+        "Candidates whose times are known", list(known), list(known), key="curve-timed"
+    )
+    return tuple(known[text] for text in chosen)
+
+
+def _ways(page: Page) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Draw the choice of metrics, solvers and quantization methods."""
     met = [
         m.name
         for m in METRICS
         if m.name not in _BASELINES and not workflow.unmet(m.name, page.study)
     ]
-    solvers = [s.name for s in SOLVERS if MEASURED not in s.needs and s.name != "uniform"]
-    left, right = st.columns([3, 2])
+    metrics = st.multiselect(
+        "Metrics",
+        met,
+        [name for name in _USUAL if name in met],
+        format_func=lambda n: _named(METRICS[n]),
+        key="curve-metrics",
+        persist_state="session",
+        help="Size only, uniform bits and random allocations are always measured beside them.",
+    )
+    left, right = st.columns(2)
     with left:
-        metrics = st.multiselect(
-            "Metrics",
-            met,
-            [name for name in _USUAL if name in met],
-            format_func=lambda n: METRICS[n].title,
-            key="curve-metrics",
-            persist_state="session",
-            help="Size only, uniform bits and random allocations are always measured beside them.",
-        )
-    with right:
-        chosen = st.multiselect(
+        solvers = st.multiselect(
             "Solvers",
-            solvers,
+            [s.name for s in SOLVERS if sweepable(s.name) and s.name != "uniform"],
             ["milp"],
-            format_func=lambda n: (
-                SOLVERS[n].title + (" (needs clado)" if INTERACTIONS in SOLVERS[n].needs else "")
-            ),
+            format_func=_solver_title,
             key="curve-solvers",
             persist_state="session",
+            help="The sorted list is walked to each budget without measuring. Evolution is not "
+            "here: it picks the best of many by the samples that measure the curve, so its points "
+            "would look better than they are. It can be asked for one budget at a time.",
         )
-    one, two, three, four, five = st.columns([3, 3, 2, 2, 2], vertical_alignment="bottom")
-    with one:
+    with right:
         methods = st.multiselect(
             "Quantization methods",
             PTQ_METHODS.names(),
             ["nearest"],
-            format_func=lambda n: PTQ_METHODS[n].title,
+            format_func=lambda n: _named(PTQ_METHODS[n]),
             key="curve-methods",
             persist_state="session",
         )
-    with two:
-        resource = st.selectbox(
-            "Resource",
-            [name for name in RESOURCES if name not in _NEEDS_A_TABLE],
-            format_func=lambda n: RESOURCE_WORDS.get(n, n.replace("_", " ")),
-            key="curve-resource",
-            persist_state="session",
-        )
-    with three:
-        points = st.number_input(
-            "Budgets", 2, 40, 6, key="curve-points", persist_state="session",
-            help="Even in the resource, from the cheapest to the dearest allocation",
-        )  # fmt: skip
-    with four:
-        random = st.number_input(
-            "Random each", 0, 200, 20, key="curve-random", persist_state="session",
-            help="Random allocations within every budget that use most of it",
-        )  # fmt: skip
-    with five, st.popover("Options", icon=":material/tune:", width="stretch"):
-        candidates = forms.candidates("curve-candidates")
-        settings = forms.quantizer_settings("curve")
-        memory = forms.memory("curve-memory")
-    if not (metrics and chosen and methods and candidates):
-        st.info("Choose at least one metric, solver, method and candidate.")
-        return None
-    try:
-        return CurvePlan(
-            metrics=tuple(metrics),
-            resource=str(resource),
-            points=int(points),
-            solvers=tuple(chosen),
-            methods=tuple(methods),
-            random=int(random),
-            candidates=candidates,
-            settings=settings,
-            memory_mib=memory,
-        )
-    except AnalysisError as error:
-        st.error(str(error), icon=":material/error:")
-        return None
+    return tuple(metrics), tuple(solvers), tuple(methods)
+
+
+def _named(method: Method) -> str:  # type: ignore[type-arg]
+    """Return the name that series are built from, with the title."""
+    return f"{method.name}: {method.title}"
+
+
+def _solver_title(name: str) -> str:
+    method = SOLVERS[name]
+    return _named(method) + (" (needs clado)" if INTERACTIONS in method.needs else "")
 
 
 def estimate(page: Page, plan: CurvePlan) -> str:
@@ -131,9 +164,17 @@ def explain(plan: CurvePlan) -> None:
     random = (
         f"{plan.random} random allocations that fit" if plan.random else "no random allocations"
     )
+    kept = _kept(plan.fixed)
     st.markdown(
         f"At each of {plan.points} budgets the solver chooses bits by every metric, and what it "
         f"chose is quantized and measured. Beside them: size only (the same solver, all layers "
-        f"equal), every uniform width that fits, and {random}. A metric that does not beat these "
-        "does not help."
+        f"equal), every uniform width that fits, and {random}.{kept} A metric that does not beat "
+        "these does not help."
     )
+
+
+def _kept(fixed: tuple[Budget, ...]) -> str:
+    if not fixed:
+        return ""
+    said = ", ".join(f"{limits.title(b.resource)} ≤ {b.limit:g}" for b in fixed)
+    return f" All of them keep: {said}."

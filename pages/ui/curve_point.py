@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis import catalog, workflow
-from analysis.curves.verdict import limit_text, series_text
+from analysis.curves.words import limit_text, series_text
 from analysis.records import Configuration, Curve, CurvePoint
 from pages.ui import curving, pair, resources, session, shell, words
 from pages.ui.shell import Page

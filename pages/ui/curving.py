@@ -6,21 +6,20 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from analysis.curves.calibration import Calibration, calibrations
-from analysis.curves.verdict import at_limit, limit_text, series_text, summary, versus_text
-from analysis.errors import AnalysisError
+from analysis.curves.verdict import as_good_text, at_limit, summary
+from analysis.curves.words import limit_text, series_text, versus_text
 from analysis.plots.curve import accuracy_curve
-from analysis.plots.curve_calibration import calibration_chart
 from analysis.plots.curve_places import non_dominated_points
+from analysis.prediction_error import curve_calibrations
 from analysis.records import Curve
 from analysis.records.curve import RANDOM
 from analysis.sensitivity import METRICS
-from pages.ui import charts, words
-from pages.ui.curve_form import RESOURCE_WORDS
+from pages.ui import charts, limits, predicting, words
 from pages.ui.shell import Page
 
 _CLOSE_POINTS = 15.0
 _ROW = 36
+_WIDE = 330  # of the longest sentence in a cell
 
 
 def answers(curve: Curve) -> None:
@@ -101,6 +100,7 @@ def _row(curve: Curve, place: int, keep: bool) -> dict[str, Any]:
             "Interval": f"{100 * measured.low:.1f}-{100 * measured.high:.1f}",
             "Versus size-only": versus_text(curve, point),
         }
+    row["Random as good"] = as_good_text(curve, point)
     row["KL"] = measured.kl
     if series.metric in curve.metrics:
         at = curve.metrics.index(series.metric)
@@ -144,13 +144,16 @@ def _random_rows(curve: Curve) -> list[dict[str, Any]]:
 def _columns(curve: Curve) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "Limit": number(
-            RESOURCE_WORDS.get(curve.resource, curve.resource), format="%.4g", pinned=True
-        ),
+        "Limit": number(limits.title(curve.resource), format="%.4g", pinned=True),
         "Bits by": text(pinned=True),
         "Measured": number("Measured (%)", format="%.2f", help="Top-1 on the evaluation set"),
         "Interval": text("95 % interval", help="Wilson interval, in %"),
-        "Versus size-only": text(help="Paired difference in points with its 95 % interval"),
+        "Versus size-only": text(
+            width=_WIDE, help="Paired difference in points with its 95 % interval"
+        ),
+        "Random as good": text(
+            help="Random allocations of this budget that measure at least as well"
+        ),
         "KL": number("KL (nats)", format="%.3g", help="Mean divergence from the float outputs"),
         "Predicted": number(format="%.3g", help="Summed scores: a prediction, not measured"),
         "Unit": text(help="Of the prediction"),
@@ -164,7 +167,7 @@ def _columns(curve: Curve) -> dict[str, Any]:
 
 def calibration(curve: Curve) -> None:
     """Draw predictions against measurements for one metric, with its correlation and error."""
-    found = calibrations(curve)
+    found = curve_calibrations(curve)
     if not found:
         return
     st.subheader("Predicted against measured", anchor=False)
@@ -177,36 +180,7 @@ def calibration(curve: Curve) -> None:
         required=True,
         key="curve-calibration",
     )
-    each = found[names.index(name)]
-    st.markdown(calibration_words(each))
-    try:
-        charts.draw(calibration_chart(curve, each), key="calibration-chart")
-    except AnalysisError as error:
-        st.info(str(error))
-
-
-def calibration_words(each: Calibration) -> str:
-    """Say how far a metric's predictions may be trusted."""
-    title = METRICS[each.metric].title
-    if each.rho is None:
-        return f"Predictions of **{title}** are not judged: {each.reason}."
-    text = (
-        f"Over all budgets **{title}** ranks {each.n} allocations by measured KL with Spearman "
-        f"ρ = {each.rho.value:.2f} ({each.rho.low:.2f} to {each.rho.high:.2f}); that fewer bits "
-        "are worse is most of it."
-    )
-    if each.within is not None:
-        noise = "" if each.within.low > 0 else ", inside the noise of no ranking at all"
-        text += (
-            f" Among {each.random} random allocations, each compared within its budget, Kendall's "
-            f"τ = {each.within.value:.2f} ({each.within.low:.2f} to {each.within.high:.2f}){noise}."
-        )
-    if each.factor is not None and each.spread is not None:
-        text += (
-            f" Measured KL is {each.factor:.3g} nats per {each.unit} predicted (median); half of "
-            f"the allocations lie within a factor {each.spread:.2g} of that."
-        )
-    return text
+    predicting.draw(found[names.index(name)], "calibration-chart")
 
 
 def provenance(page: Page, curve: Curve) -> None:
@@ -216,6 +190,8 @@ def provenance(page: Page, curve: Curve) -> None:
         f":gray[Measured on {curve.float_.n:,} evaluation samples ({curve.evaluation[:8]}), scores "
         f"and ranges from {page.study.calibration.n:,} calibration samples "
         f"({page.study.calibration.digest[:8]}); candidates "
-        f"{', '.join(c.text for c in curve.candidates)}; scope {settings.scope}; random "
+        f"{', '.join(c.text for c in curve.candidates)}; "
+        + "".join(f"{limits.title(b.resource)} ≤ {b.limit:g}; " for b in curve.fixed)
+        + f"scope {settings.scope}; random "
         f"allocations from seed {curve.seed}; {words.seconds(curve.seconds)}.]"
     )

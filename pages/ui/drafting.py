@@ -1,4 +1,4 @@
-"""The draft as equalizer and table share it: who changed it last, what is pinned, what is selected.
+"""The draft as equalizer and table share it: who changed it last, what is held, what is selected.
 
 Both editors keep their own state while they are edited. Each is told to take over the draft only
 when something else changed it: by a higher version (equalizer) or a new key (table).
@@ -8,14 +8,17 @@ import streamlit as st
 
 from analysis import catalog
 from analysis.allocation.edit import default_pins, from_formats, settle
-from analysis.records import Allocation, LayerTable, Study
-from pages.equalizer import Echo, Start
-from pages.equalizer.payload import NAMES
-from pages.ui import session
+from analysis.cost_tables import NAMES
+from analysis.hardest import hardest_samples
+from analysis.records import Allocation, LayerTable, ScoreTable, Study
+from pages.equalizer import Echo, Opened, Start
+from pages.ui import resources, session
 from pages.ui.shell import Page
 
 _TABLE_EDITS, _COLUMN_EDITS = "table_edits", "column_edits"
-_PINS, _FOLLOWED, _ANSWERED = "pins_of", "followed_layer", "answered_edit"
+_PINS, _TIES, _FOLLOWED, _ANSWERED = "pins_of", "ties_of", "followed_layer", "answered_edit"
+# What is said where an allocation from elsewhere did not fit what is held.
+SETTLED = "Tied layers take one format, and so do layers that read one tensor: some were changed."
 
 
 def pins(study: Study, table: LayerTable) -> tuple[str, ...]:
@@ -24,11 +27,18 @@ def pins(study: Study, table: LayerTable) -> tuple[str, ...]:
     return known.setdefault(catalog.study_id(study), default_pins(table))
 
 
+def ties(study: Study) -> tuple[tuple[str, ...], ...]:
+    """Return the names of layers that take one candidate, none until a user ties some."""
+    known: dict[str, tuple[tuple[str, ...], ...]] = st.session_state.get(_TIES, {})
+    return known.get(catalog.study_id(study), ())
+
+
 def start(page: Page, draft: Allocation) -> Start:
     """Return what the equalizer starts from, or takes over if it has not seen this version."""
     name, version = _followed()
     answered = int(st.session_state.get(_ANSWERED, 0))
-    return Start(draft, pins(page.study, page.table), _version(), name, version, answered)
+    held, tied = pins(page.study, page.table), ties(page.study)
+    return Start(draft, held, tied, _version(), name, version, answered)
 
 
 def table_key() -> str:
@@ -46,22 +56,21 @@ def from_columns(page: Page, key: str) -> None:
         return
     st.session_state[_ANSWERED] = echo.seq
     if echo.layer in page.table.names:
-        st.session_state[_FOLLOWED] = (echo.layer, _followed()[1])
-        st.session_state[session.Key.LAYER] = echo.layer
-    if echo.version != _version() or not _fits(echo, page.table):
+        _follow(echo.layer)
+    if echo.version != _version() or not fits(echo, page.table):
         return
-    held = tuple(page.table.names[place] for place in echo.pins)
-    st.session_state[_PINS] = {
-        **st.session_state.get(_PINS, {}),
-        catalog.study_id(page.study): held,
-    }
+    names, study = page.table.names, catalog.study_id(page.study)
+    held = tuple(names[place] for place in echo.pins)
+    tied = tuple(tuple(names[place] for place in own) for own in echo.ties)
+    st.session_state[_PINS] = {**st.session_state.get(_PINS, {}), study: held}
+    st.session_state[_TIES] = {**st.session_state.get(_TIES, {}), study: tied}
     before = session.draft(page.study, page.table)
     sent = from_formats(
         page.table,
         [NAMES[code] for code in echo.weights],
         [NAMES[code] for code in echo.activations],
     )
-    after = settle(page.table, sent, sent, held)
+    after = settle(page.table, sent, sent, held, tied)
     if after != before:
         _count(_COLUMN_EDITS)
         session.set_draft(page.study, after, rebuild=after != sent)
@@ -76,20 +85,51 @@ def from_table(page: Page, after: Allocation) -> None:
 def replace_draft(page: Page, allocation: Allocation) -> bool:
     """Let both editors take over an allocation from elsewhere; tell whether it had to be settled.
 
-    Layers that read one tensor get one activation format. A pin holds what the allocation says.
+    Tied layers get one candidate, layers that read one tensor one activation format. A pin holds
+    what the allocation says.
     """
-    settled = settle(page.table, allocation, allocation, pins(page.study, page.table))
+    held = pins(page.study, page.table)
+    settled = settle(page.table, allocation, allocation, held, ties(page.study))
     session.set_draft(page.study, settled, rebuild=True)
     return settled != allocation
 
 
-def _fits(echo: Echo, table: LayerTable) -> bool:
+def hardest(page: Page, scores: ScoreTable | None) -> dict[str, list[tuple[int, str]]]:
+    """Return the hardest samples of each layer, with their labels while the study is in memory.
+
+    Loading a study only to name its samples would hold up the page.
+    """
+    if scores is None or scores.n != page.study.calibration.n:
+        return {}
+    live = resources.workspace().in_memory(page.study)
+    label = (lambda n: "") if live is None else live.calibration.label
+    return {
+        name: [(n, label(n)) for n in numbers] for name, numbers in hardest_samples(scores).items()
+    }
+
+
+def opened(page: Page, key: str) -> None:
+    """Select what the equalizer links to; for its callback, before the page is drawn."""
+    asked = Opened.read(st.session_state.get(key))
+    if asked is None:
+        return
+    if asked.layer in page.table.names:
+        _follow(asked.layer)
+    if asked.sample is not None and 0 <= asked.sample < page.study.calibration.n:
+        st.session_state[session.Key.SAMPLE] = asked.sample
+
+
+def fits(echo: Echo, table: LayerTable) -> bool:
+    """Tell whether an echo is of this table, as one from an older page may not be."""
     layers = len(table.layers)
     codes = (*echo.weights, *echo.activations)
+    tied = [place for own in echo.ties for place in own]
     return (
         len(echo.weights) == len(echo.activations) == layers
         and all(0 <= code < len(NAMES) for code in codes)
-        and all(0 <= place < layers for place in echo.pins)
+        and all(0 <= place < layers for place in (*echo.pins, *tied))
+        and len(set(tied)) == len(tied)
+        and all(len(own) > 1 for own in echo.ties)
     )
 
 
@@ -99,6 +139,12 @@ def _version() -> int:
 
 def _count(key: str) -> None:
     st.session_state[key] = st.session_state.get(key, 0) + 1
+
+
+def _follow(layer: str) -> None:
+    """Select the equalizer's layer for the app, which is no news to the equalizer."""
+    st.session_state[_FOLLOWED] = (layer, _followed()[1])
+    st.session_state[session.Key.LAYER] = layer
 
 
 def _followed() -> tuple[str, int]:

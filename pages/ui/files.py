@@ -28,5 +28,5 @@ def exchange(page: Page, draft: Allocation) -> None:
                 st.error(str(error), icon=":material/error:")
                 return
             if drafting.replace_draft(page, allocation):
-                st.toast("Layers that read one tensor now share its activation format.")
+                st.toast(drafting.SETTLED, icon=":material/link:")
             st.rerun()

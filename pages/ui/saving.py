@@ -59,7 +59,8 @@ def load_form(page: Page, others: list[Ghost]) -> None:
     name = st.selectbox("Allocation", names, key="load-name")
     with st.container(horizontal=True):
         if st.button("Load", type="primary", key="load-named"):
-            drafting.replace_draft(page, others[names.index(name)].allocation)
+            if drafting.replace_draft(page, others[names.index(name)].allocation):
+                st.toast(drafting.SETTLED, icon=":material/link:")
             st.rerun()
         if name in saved(page.study) and st.button("Delete the name", key="delete-named"):
             resources.store().unname(_kind(page.study), name)

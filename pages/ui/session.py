@@ -1,6 +1,6 @@
 """Session state: every key in one place, the current study and its draft allocation."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -68,6 +68,13 @@ def pick(key: str, selected: Any) -> None:
     value = data[0] if isinstance(data, list) else data
     if value is not None:
         st.session_state[key] = int(value) if key == Key.SAMPLE else str(value)
+
+
+def go_to(page: str) -> NoReturn:
+    """Go to another page by its url path, with the selection of the sidebar."""
+    # Without parameters of its own Streamlit would clear the link's, which bound widgets forbid.
+    st.switch_page(PAGES[page], query_params={})
+    raise RuntimeError("st.switch_page() returned")
 
 
 def wait_for(name: str) -> None:

@@ -1,35 +1,29 @@
 """The form that asks a solver for the best allocation within budgets, and its last answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
 from analysis import workflow
 from analysis.allocation import SOLVERS
+from analysis.allocation.budgets import TIMED
 from analysis.allocation.pins import DEFAULT_PIN
 from analysis.allocation.solvers import MEASURED, OPTIMAL
 from analysis.errors import AnalysisError, InfeasibleBudgetError
 from analysis.events import result
+from analysis.models.peak import find_peak, peak_words
 from analysis.options import describe
+from analysis.quant.formats import bits_of
 from analysis.records import Allocation, Budget, Candidate, ScoreTable, Solution
 from analysis.steps import Step
 from cache.errors import StoreError
 from pages.ui import drafting, forms, measured, resources, session, timing, uploads, work
+from pages.ui.limits import ask as ask_limits
 from pages.ui.shell import Page
 
+PEAKS = ("act", "act_mib")  # budgets of what is in memory at once
 _USUAL = "milp"  # certified, with any number of budgets
-# Label, low, high, start, step of the limit.
-_LIMITS = {
-    "size": ("Size, share of w8a8", 0.05, 4.0, 0.6, 0.05),
-    "size_mib": ("Size in MiB", 0.0001, 1e6, 0.1, 0.01),
-    "stored_mib": ("Size with scales in MiB", 0.0001, 1e6, 0.1, 0.01),
-    "bops": ("BOPs, share of w8a8", 0.05, 16.0, 0.6, 0.05),
-    "avg_bits": ("Average weight bits", 1.0, 32.0, 4.5, 0.5),
-    "act": ("Peak activation memory, share of w8a8", 0.05, 4.0, 0.8, 0.05),
-    "act_mib": ("Peak activation memory in MiB per sample", 0.0001, 1e6, 0.1, 0.01),
-    "ace": ("Arithmetic effort with element-wise work, share of w8a8", 0.05, 16.0, 0.6, 0.05),
-    "latency_ms": ("Summed time of the layers in ms", 0.0001, 1e6, 1.0, 0.1),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +65,22 @@ def form(page: Page, draft: Allocation, step: Step[ScoreTable]) -> None:
     if describe(method.options):
         with st.expander("Options", icon=":material/tune:"):
             options = forms.edit(method.options, f"solver-{solver}")
-    limits = _limits()
+    limits = ask_limits("Budgets", default=("size",), key="budgets", prefix="limit")
+    timed = any(budget.resource in TIMED for budget in limits)
     free_bits = st.toggle(
         "Raise bits where that costs no time", key="free-bits", help="Needs times of the layers"
     )
-    times = timing.choose(page, "solve-times") if free_bits or "latency_ms" in limits else None
+    times = timing.choose(page, "solve-times") if free_bits or timed else None
     pinned = held(page, draft)
-    count = len(drafting.pins(page.study, page.table))
-    st.markdown(
-        f":gray[{count} pinned {'layer keeps its' if count == 1 else 'layers keep their'} formats.]"
-    )
+    ties = drafting.ties(page.study)
+    st.markdown(f":gray[{_kept(len(drafting.pins(page.study, page.table)), ties)}]")
+    if any(budget.resource in PEAKS for budget in limits):
+        peak_note(page, draft)
     asked = workflow.allocate(
         resources.workspace(),
         page.study,
         step,
-        [Budget(resource=name, limit=limit) for name, limit in limits.items()],
+        limits,
         solver,
         options=options,
         pins=pinned.candidates,
@@ -93,8 +88,9 @@ def form(page: Page, draft: Allocation, step: Step[ScoreTable]) -> None:
         latency=times.table if times else None,
         latency_file=times.file if times else "",
         free_bits=free_bits,
+        ties=ties,
     )
-    needs_times = (free_bits or "latency_ms" in limits) and times is None
+    needs_times = (free_bits or timed) and times is None
     if MEASURED in method.needs:
         solution = None if needs_times else _searched(page, asked)
     else:
@@ -107,17 +103,21 @@ def form(page: Page, draft: Allocation, step: Step[ScoreTable]) -> None:
     st.rerun()
 
 
-def _limits() -> dict[str, float]:
-    used = st.multiselect(
-        "Budgets", list(_LIMITS), ["size"], format_func=lambda n: _LIMITS[n][0], key="budgets"
-    )
-    found = {}
-    for name in used:
-        label, low, high, start, step_size = _LIMITS[name]
-        found[name] = float(
-            st.number_input(label, low, high, start, step_size, key=f"limit-{name}")
-        )
-    return found
+def peak_note(page: Page, draft: Allocation) -> None:
+    """Say what holds the peak of activation memory where bits hardly change it."""
+    peak = find_peak(page.table, [bits_of(each.activation) for each in draft.candidates])
+    said = "" if peak is None else peak_words(peak)
+    if said:
+        st.markdown(f":material/info: {said}")
+
+
+def _kept(pinned: int, ties: Sequence[Sequence[str]]) -> str:
+    """Say how many layers the solver leaves as they are, and how many it moves together."""
+    held = f"{pinned} pinned {'layer keeps its' if pinned == 1 else 'layers keep their'} formats."
+    if not ties:
+        return held
+    shared = "one format" if len(ties) == 1 else f"{len(ties)} formats, one for each tie"
+    return f"{held} {sum(map(len, ties))} tied layers take {shared}."
 
 
 def _searched(page: Page, asked: Step[Solution]) -> Solution | None:
@@ -132,7 +132,9 @@ def _searched(page: Page, asked: Step[Solution]) -> Solution | None:
     return found if taken else None
 
 
-def _solved(asked: Step[Solution], limits: dict[str, float], needs_times: bool) -> Solution | None:
+def _solved(
+    asked: Step[Solution], limits: tuple[Budget, ...], needs_times: bool
+) -> Solution | None:
     said = st.empty()  # above the button: below it a popover's end may be out of sight
     if not st.button("Solve", type="primary", icon=":material/bolt:", key="solve"):
         return None

@@ -16,6 +16,7 @@ from analysis.events import result
 from analysis.records import Candidate, StudySpec
 from analysis.workspace import Workspace
 from cache.store import Store
+from tests.browser.equalizing import DEEP, open_at_eight
 from tests.browser.find_browser import find_browser
 from tests.browser.server import Server
 from tests.browser.watched import Tab
@@ -102,6 +103,24 @@ def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     yield running
     running.kill()
     print(running.said())
+
+
+@pytest.fixture(scope="session")
+def deep_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a network of 200 layers opened and scored."""
+    store = Store(tmp_path_factory.mktemp("deep") / "store")
+    space = Workspace(store)
+    spec = replace(DEMO, name=DEEP, model="factory:tests.browser.equalizing:deep")
+    study = result(workflow.opening(space, spec, trusted=True))
+    result(workflow.score(space, study, "weight_mse").events(store))
+    return store.root
+
+
+@pytest.fixture
+def edited(server: Server, tab: Tab) -> Tab:
+    """The assignment page of the demo, every layer at w8a8."""
+    open_at_eight(server, tab)
+    return tab
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_a_prediction_says_its_error_is_unknown_while_too_little_is_measured(
     at.run()
     assert not at.exception
     assert sent(at)["calibration"] is None
-    assert any("an error needs 5" in m.value for m in at.markdown)
+    assert any("5 are needed" in m.value for m in at.markdown)
 
 
 def test_a_pasted_allocation_becomes_the_draft(demo_study: Study, table: LayerTable) -> None:

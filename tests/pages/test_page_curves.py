@@ -2,18 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import catalog, workflow
-from analysis.curves.calibration import calibrations
+from analysis.allocation import SOLVERS
 from analysis.demo_studies import DEMOS
 from analysis.events import result
-from analysis.records import Allocation, Candidate, Curve, Study
+from analysis.latency.table_file import read_latency
+from analysis.ptq import PTQ_METHODS
+from analysis.records import Allocation, Budget, Candidate, Curve, Study
 from analysis.steps import Step
-from pages.ui import curving, resources, session
+from pages.ui import resources, session
 
 MAIN = Path(__file__).parents[2] / "pages" / "main.py"
 PLAN = workflow.CurvePlan(
@@ -85,9 +88,11 @@ def test_a_measured_curve_is_drawn_said_and_listed_and_a_point_can_be_loaded(
     assert not at.exception
     layouts = [json.loads(c.proto.spec)["layout"] for c in at.get("plotly_chart")]
     assert "Accuracy against size" in layouts[0]["title"]["text"]
-    assert "weight_mse: predicted against measured" in layouts[1]["title"]["text"]
+    assert "predicted against measured" in layouts[1]["title"]["text"]
     text = said(at)
     assert "to size-only compared" in text
+    assert "Spearman ρ" in text
+    assert "that fewer bits are worse is most of it" in text
     assert "Click a point" in text
     rows = at.dataframe[0].value
     assert set(rows["n"]) == {597}
@@ -128,9 +133,59 @@ def test_an_unfinished_curve_shows_what_there_is(
     assert "Measure the curves" in [b.label for b in at.button]
 
 
-def test_calibration_is_said_with_its_interval_and_what_it_is_worth(
-    prepared: tuple[Path, Study, Curve],
-) -> None:
-    text = curving.calibration_words(calibrations(prepared[2])[0])
-    assert "Spearman ρ" in text
-    assert "fewer bits are worse is most of it" in text
+def test_a_curve_over_latency_asks_for_times_and_takes_their_candidates(study: Study) -> None:
+    at = page()
+    at.selectbox(key="curve-resource").set_value("latency_ms").run()
+    assert not at.exception
+    assert any("needs times of the layers" in i.value for i in at.info)
+    table = catalog.layer_table(resources.store(), study)
+    assert table is not None
+    rows = [f"{name},w{b}a8,{0.1 * b:.1f}" for name in table.names for b in (2, 4, 8)]
+    text = "\n".join(["layer,candidate,ms", *rows])
+    at.file_uploader(key="curve-times-upload").upload("times.csv", text.encode(), "text/csv").run()
+    assert at.multiselect(key="curve-timed").value == ["w2a8", "w4a8", "w8a8"]
+    at.multiselect(key="curve-timed").set_value(["w4a8", "w8a8"]).run()
+    assert "--resource latency_ms" in at.code[0].value
+    assert "--candidates w4a8,w8a8" in at.code[0].value
+    assert "--latency latency.csv" in at.code[0].value
+    made = replace(
+        PLAN, resource="latency_ms", latency=read_latency(text, "x"), latency_file="latency.csv"
+    )
+    found = result(workflow.curve(resources.workspace(), study, made).events(resources.store()))
+    assert found.limits[-1] == pytest.approx(0.8 * len(table.names))
+    at.run()
+    assert not at.exception
+    layout = json.loads(at.get("plotly_chart")[0].proto.spec)["layout"]
+    assert layout["xaxis"]["title"]["text"] == "latency by the table (ms)"
+    assert "Summed time of the layers in ms" in str(at.dataframe[0].proto.columns)
+
+
+def test_further_budgets_are_kept_at_every_point_and_said(study: Study) -> None:
+    at = page()
+    offered = at.multiselect(key="curve-fixed").options
+    assert "Size, share of w8a8" not in offered
+    at.multiselect(key="curve-fixed").set_value(["avg_bits"]).run()
+    at.number_input(key="curve-fixed-avg_bits").set_value(6.5).run()
+    assert "All of them keep: Average weight bits ≤ 6.5." in said(at)
+    assert "--budget avg_bits=6.5" in at.code[0].value
+    plan = replace(PLAN, fixed=(Budget(resource="avg_bits", limit=6.5),))
+    found = result(workflow.curve(resources.workspace(), study, plan).events(resources.store()))
+    assert all(p.costs.avg_weight_bits <= 6.5 for p in found.points)
+    at.run()
+    assert not at.exception
+    assert (
+        "avg_bits ≤ 6.5"
+        in json.loads(at.get("plotly_chart")[0].proto.spec)["layout"]["title"]["text"]
+    )
+    assert "Average weight bits ≤ 6.5" in said(at)
+
+
+def test_every_solver_that_can_be_swept_and_every_method_is_offered(study: Study) -> None:
+    at = page()
+    solvers = at.multiselect(key="curve-solvers")
+    names = [text.split(":")[0] for text in solvers.options]
+    assert {"milp", "dp", "greedy", "prefix"} <= set(names) <= set(SOLVERS.names())
+    assert "evolution" not in names
+    assert "look better than they are" in solvers.help
+    methods = at.multiselect(key="curve-methods")
+    assert [text.split(":")[0] for text in methods.options] == list(PTQ_METHODS.names())

@@ -8,7 +8,7 @@ import re
 import time
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import find_browser
@@ -47,9 +47,11 @@ def test_the_first_page_is_there_soon_and_the_demo_takes_little_memory(benchmark
         page.get_by_role("button", name="Open").first.click()
         page.get_by_role("link", name="Assign bits").click(timeout=60_000)
         page.get_by_role("button", name="Score the layers").click(timeout=60_000)
-        page.get_by_text("from sample-layer attention").wait_for(timeout=120_000)
+        solve = page.get_by_role("button", name="Solve for a budget")
+        expect(solve).to_be_enabled(timeout=120_000)
         page.get_by_role("button", name="Quantize and measure").click()
-        page.get_by_text("against float").wait_for(timeout=120_000)
+        measured = page.get_by_test_id("stMetric").filter(has_text="Measured accuracy")
+        measured.wait_for(timeout=120_000)
         peak = peak_mib(server.process.pid)
         server.kill()
         browser.close()

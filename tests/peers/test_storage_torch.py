@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from analysis.models.vision_ops import import_torchvision
 from analysis.quant.backends import BACKENDS
 from analysis.quant.formats import FORMATS
 from analysis.quant.storage import stored_as
 from analysis.records import Allocation, Candidate
 from tests.analysis.models.toys import built, toy
 
+import_torchvision()  # compressed-tensors imports it by way of transformers, without its operators
 for name in ("compressed_tensors", "torchao"):
     pytest.importorskip(name, reason="needs tests/peers/requirements.txt")
 

@@ -43,7 +43,7 @@ def read_allocation(text: str, table: LayerTable) -> Allocation:
         UnknownNameError: If a format is unknown.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise QuantizationError(
             f"An allocation file must be JSON, line {error.lineno} is not: {error.msg}. Take it as "
@@ -68,9 +68,13 @@ def read_allocation(text: str, table: LayerTable) -> Allocation:
     unknown = [name for name in chosen if name not in table.names]
     missing = [name for name in table.names if name not in chosen]
     if unknown or missing:
+        wrong = [
+            f"{len(names)} {what} ({_few(names)})"
+            for what, names in (("missing", missing), ("unknown", unknown))
+            if names
+        ]
         raise QuantizationError(
-            "An allocation must name every layer of the model once: "
-            f"{len(missing)} missing ({_few(missing)}), {len(unknown)} unknown ({_few(unknown)}). "
+            f"An allocation must name every layer of the model once: {', '.join(wrong)}. "
             "Was it made for another model?"
         )
     return Allocation(layers=table.names, candidates=tuple(chosen[n] for n in table.names))
@@ -106,17 +110,30 @@ def _candidate(name: str, value: object) -> Candidate:
         except QuantizationError as error:
             raise QuantizationError(f"Layer `{name[:80]}`: {error}") from error
     elif isinstance(value, dict) and {"weight", "activation"} <= value.keys():
-        candidate = Candidate(str(value["weight"]), str(value["activation"]))
+        candidate = Candidate(str(value["weight"])[:80], str(value["activation"])[:80])
     else:
         raise QuantizationError(
-            f'Layer `{name}` must have {{"weight": ..., "activation": ...}} or a text such as '
-            f"`w4a8`, got {value!r}."
+            f'Layer `{name[:80]}` must have {{"weight": ..., "activation": ...}} or a text such as '
+            f"`w4a8`, got {repr(value)[:80]}."
         )
     try:
         bits_of(candidate.weight), bits_of(candidate.activation)
     except UnknownNameError as error:
-        raise QuantizationError(f"Layer `{name}`: {error}") from error
+        raise QuantizationError(f"Layer `{name[:80]}`: {error}") from error
     return candidate
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of the file, refused where a name comes twice: one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise QuantizationError(
+            f"An allocation file must hold every name once, `{twice[:80]}` comes twice. Take one "
+            "out."
+        )
+    return found
 
 
 def _few(names: list[str]) -> str:

@@ -7,7 +7,11 @@ from statistics import median
 
 from analysis.records import Allocation, Baseline, Candidate, ScoreTable, Solution
 
-_TITLES = {"uniform": "uniform bits", "size_only": "the size-only allocation"}
+_TITLES = {
+    "uniform": "uniform bits",
+    "size_only": "the size-only allocation",
+    "random": "the one allocation that was drawn at random",
+}
 # Summed scores this close are the same allocation, or as good as.
 _SAME = 1e-9
 
@@ -60,7 +64,8 @@ def beside(solution: Solution) -> str:
     drawn = [b.objectives for b in solution.baselines if b.name == "random"]
     near = sum(value <= solution.objective + _slack(solution) for own in drawn for value in own)
     if near:
-        text += f" {near} of {sum(map(len, drawn))} random ones are as good."
+        are = "is" if near == 1 else "are"
+        text += f" {near} of {sum(map(len, drawn))} random ones {are} as good."
     return text
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.curves.words import limit_text, series_text
+from analysis.curves.words import limit_text, point_text
 from analysis.prediction import predict
 from analysis.ranks import correlations, estimate
 from analysis.records import Configuration, Curve, Estimate, FloatArray, ScoreTable
@@ -165,7 +165,7 @@ def _curve_points(curve: Curve, metric: int) -> tuple[list[Point], int]:
         drawn = series.kind == RANDOM
         known = points.get(each.configuration)
         if known is None or (drawn and known.group < 0):
-            name = f"{series_text(curve, each.series)} at {limit_text(curve, each.place)}"
+            name = f"{point_text(curve, each)} at {limit_text(curve, each.place)}"
             group = each.place if drawn else -1
             points[each.configuration] = Point(
                 name, value, each.measured.kl, each.costs.size_mib, group
@@ -209,6 +209,7 @@ def _within(points: Sequence[Point], rng: np.random.Generator) -> Estimate | Non
     for point in points:
         if point.group >= 0:
             groups.setdefault(point.group, []).append(point)
+    groups = {name: own for name, own in groups.items() if len(own) > 1}
     if sum(map(len, groups.values())) < ENOUGH:
         return None
     sums = np.zeros((3, 1 + _RESAMPLES))

@@ -3,7 +3,6 @@
 import streamlit as st
 
 from analysis import catalog, workflow
-from analysis.prediction import beside
 from analysis.prediction_error import configuration_calibration
 from analysis.sensitivity import METRICS
 from pages.equalizer import equalizer, payload
@@ -40,7 +39,14 @@ others = saving.ghosts(page, configurations, solution)
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     scores = forms.scores("Scores", stored, "assign-metric")
-    with st.popover("Solve for a budget", icon=":material/bolt:", disabled=scores is None):
+    solving.close_after_solving()
+    with st.popover(
+        "Solve for a budget",
+        icon=":material/bolt:",
+        disabled=scores is None,
+        key=solving.FORM,
+        on_change="rerun",
+    ):
         if scores is not None:
             solving.form(page, draft, workflow.score_again(space, page.study, scores))
     with st.popover("Save as", icon=":material/bookmark_add:"):
@@ -57,7 +63,8 @@ opened = equalizer(
         scores=scores,
         noise=stored.get("layer_sqnr"),
         budgets=solution.budgets if solution else (),
-        remark=solving.remark(solution) if solution else "",
+        solved=solution.allocation if solution else None,
+        remark=solving.remark(solution, stored) if solution else "",
         ghosts=others,
         error=None if calibration is None else calibration.law,
         hardest=drafting.hardest(page, scores),
@@ -69,15 +76,13 @@ opened = equalizer(
 if opened is not None:
     session.go_to(opened.page)
 
-if solution is not None and any(use.resource in solving.PEAKS for use in solution.budgets):
-    solving.peak_note(page, draft)
-if solution is not None and solution.allocation == draft and solution.baselines:
-    st.markdown(f":gray[Predicted, not measured. {beside(solution)}]")
+if solution is not None:
+    solving.said(page, draft, solution)
 
 name = saving.name_of(page.study, draft)
 measure = workflow.quantize(space, page.study, workflow.Recipe(draft), name=name)
 found = measure.stored(store)
-assigned.result(found)
+assigned.result(found, predicted=scores is not None)
 if found is None:
     work.obtain(measure, "Quantize and measure", measured.estimate(page, "nearest"))
 storing.section(page, draft)
@@ -96,4 +101,4 @@ with st.expander(
 ) as exchange:
     if exchange.open:
         files.exchange(page, draft)
-shell.command(solving.command(solution, draft), measure.command)
+shell.command(solving.command(page, solution, draft), measure.command)

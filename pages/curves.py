@@ -21,7 +21,7 @@ if found is None:
     st.stop()
 
 picked = f"curve-point-{step.key[:12]}"
-curving.answers(found)
+curving.answers(found, plan.points)
 curving.chart(found, picked)
 curve_point.draw(page, found, picked)
 curving.table(found)

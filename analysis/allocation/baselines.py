@@ -19,7 +19,7 @@ def baselines(
     Args:
         problem: What was solved.
         size_only: The same problem with scores by which all layers are equally sensitive.
-        count: Number of random allocations.
+        count: Number of random draws; an allocation that is drawn again counts once.
         seed: Seed of their draws.
     """
     found = []
@@ -31,6 +31,7 @@ def baselines(
             found.append(Baseline(name=name, objectives=(), reason=str(error)))
             continue
         found.append(Baseline(name=name, objectives=(problem.objective(choice),)))
-    drawn = random_feasible(replace(problem, pairs=()), count, seed)
+    # Where few allocations fit, the same ones are drawn again; each counts once.
+    drawn = dict.fromkeys(random_feasible(replace(problem, pairs=()), count, seed))
     values = tuple(problem.objective(choice) for choice in drawn)
     return (*found, Baseline(name="random", objectives=values))

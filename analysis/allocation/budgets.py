@@ -4,6 +4,7 @@ A budget is written in the user's unit (a ratio, MiB, bits per weight); a solver
 numbers that cannot be off by a rounding. A :class:`CostRow` holds both.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
@@ -44,6 +45,7 @@ RESOURCES = (
     "latency_ms",
 )
 TIMED = ("latency_ms",)  # resources that need a latency table
+_LARGEST = 2**62
 _SHOWN_DIGITS = Context(prec=5, rounding=ROUND_CEILING)
 
 
@@ -66,6 +68,23 @@ def parse_budget(text: str) -> Budget:
         )
     check_budget(budget)
     return budget
+
+
+def check_budgets(budgets: Sequence[Budget]) -> None:
+    """Check that budgets can be asked for together.
+
+    Raises:
+        AllocationError: If two are of one resource, or a limit is not a positive, finite number.
+        UnknownNameError: If there is no such resource.
+    """
+    for budget in budgets:
+        check_budget(budget)
+    resources = [budget.resource for budget in budgets]
+    if len(set(resources)) < len(resources):
+        raise AllocationError(
+            f"Each resource can have one budget, got "
+            f"{', '.join(f'{b.resource}={b.limit:g}' for b in budgets)}; keep the tighter one."
+        )
 
 
 def check_budget(budget: Budget) -> None:
@@ -101,9 +120,9 @@ class CostRow:
         """The largest total that keeps the budget.
 
         The limit is taken as the decimal that a person reads, so 0.6 means 6/10 and not the
-        slightly smaller binary number.
+        slightly smaller binary number. No network costs more than a 64-bit number holds.
         """
-        return floor(Fraction(repr(float(self.budget.limit))) * self.unit)
+        return min(floor(Fraction(repr(float(self.budget.limit))) * self.unit), _LARGEST)
 
     def total(self, choice: tuple[int, ...]) -> int:
         """Return the exact cost of one choice per layer, shape (L,)."""

@@ -5,11 +5,12 @@ from math import isfinite
 
 import numpy as np
 
-from analysis.allocation.budgets import cost_rows
+from analysis.allocation.budgets import check_budgets, cost_rows
 from analysis.allocation.pins import allowed_candidates
 from analysis.allocation.problem import Pair, Problem
 from analysis.allocation.tying import checked_ties, tie
 from analysis.errors import AllocationError
+from analysis.models.latency import unread_rows
 from analysis.records import Budget, Candidate, LatencyTable, LayerTable, ScoreTable
 
 
@@ -46,15 +47,12 @@ def build_problem(
     """
     ties = checked_ties(table, ties)
     values = _score_lookup(table, scores)
-    resources = [budget.resource for budget in budgets]
-    if len(set(resources)) != len(resources):
-        raise AllocationError(
-            f"Each resource can have one budget, got {', '.join(resources)}; keep the tighter one."
-        )
+    check_budgets(budgets)
     allowed, notes = allowed_candidates(table, scores, pins or {}, ties)
     if latency is not None:
         source = f"Latency is the sum of the layers' times ({latency.source}), not a measured time."
-        notes = (*notes, source, *latency.notes)
+        unread = unread_rows(table, latency)
+        notes = (*notes, source, *latency.notes, *([unread] if unread else []))
     indices = {name: i for i, name in enumerate(table.names)}
     untied = Problem(
         table=table,

@@ -83,7 +83,8 @@ def prefix(problem: Problem, options: PrefixOptions, measure: Measure) -> Work[A
             else:
                 beyond = tried
         found, most = fitting[last], len(states) - 1
-        verdict = f"{found} of {most} steps down lose {_points(drops[found])} points"
+        verb = "lose" if drops[found] >= 0 else "gain"
+        verdict = f"{found} of {most} steps down {verb} {_points(abs(drops[found]))} points"
     else:
         found = fitting[0]
         verdict = (

@@ -104,7 +104,8 @@ class Problem:
             return self
         note = (
             f"The interactions of {len(self.pairs)} pairs of layers are left out: this solver sums "
-            f"layers one by one. rlt and local use them."
+            f"layers one by one. Exact with interactions (`rlt`) and local search (`local`) use "
+            f"them."
         )
         return replace(self, pairs=(), notes=(*self.notes, note))
 

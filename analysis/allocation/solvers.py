@@ -91,8 +91,9 @@ def solve_work(
         problem = problem.separable()
     elif not problem.pairs:
         raise AllocationError(
-            f"Solver `{solver}` must have interactions of layers, `{problem.metric}` measured none "
-            f"between layers that are free to differ. Score with clado, or choose milp."
+            f"{method.title} (`{solver}`) must have interactions of layers, the scores of "
+            f"`{problem.metric}` hold none between layers that are free to differ. Score with "
+            f"CLADO's pairwise metric (`clado`), or choose the exact program without (`milp`)."
         )
     start = perf_counter()
     work = method.function(problem, options, *extra)

@@ -5,12 +5,20 @@ from typing import Any
 
 from analysis import workflow
 from analysis.allocation import SOLVERS, parse_budget
-from analysis.allocation.budgets import TIMED
+from analysis.allocation.budgets import TIMED, check_budgets
 from analysis.allocation_file import allocation_json
 from analysis.cli.method_flags import chosen, read_options
 from analysis.cli.output import plain, show, table, to_json, write
 from analysis.cli.parser import Call
-from analysis.cli.session import opened, read_candidates, read_ties, read_times, settings, usage
+from analysis.cli.session import (
+    opened,
+    read_candidates,
+    read_pins,
+    read_ties,
+    read_times,
+    settings,
+    usage,
+)
 from analysis.cli.storing import check_backend, storage_notes
 from analysis.prediction import beside
 from analysis.records import Candidate, Costs, ScoreTable, Solution
@@ -67,8 +75,8 @@ def allocate(call: Call) -> None:
     candidates = _candidates(call, metric, layers_alone=False)
     with usage(call):
         budgets = [parse_budget(text) for text in args.budget]
-    pins = dict(_pin(call, text) for text in args.pin)
-    ties = read_ties(call)
+        check_budgets(budgets)
+    pins, ties = read_pins(call), read_ties(call)
     check_backend(call)
     quantizers = settings(call)
     if args.latency is None and (args.free_bits or any(b.resource in TIMED for b in budgets)):
@@ -129,14 +137,6 @@ def _candidates(call: Call, metric: Method[Any], *, layers_alone: bool) -> tuple
     if layers_alone and "candidates" not in metric.needs:
         return ()
     return workflow.DEFAULT_CANDIDATES
-
-
-def _pin(call: Call, text: str) -> tuple[str, Candidate]:
-    name, _, candidate = text.rpartition("=")
-    if not name:
-        call.refuse(f"A pin must look like `layer1.0.conv1=w8a8`, got `{text}`.")
-    with usage(call):
-        return name, read_candidates(candidate)[0]
 
 
 def _about(solution: Solution) -> dict[str, Any]:

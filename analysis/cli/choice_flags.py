@@ -2,12 +2,25 @@
 
 import argparse
 
-from analysis.cli.shared_flags import backend, memory, number, out, release, settings, study, tie
+from analysis.cli.shared_flags import (
+    backend,
+    memory,
+    number,
+    out,
+    pin,
+    release,
+    settings,
+    study,
+    tie,
+)
+
+_METRIC = "sensitivity metric; `metrics` lists them"
+_SOLVER = "allocation solver, else milp; `solvers` lists them"
 
 
 def fill_score(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``score``."""
-    parser.add_argument("--metric", required=True, metavar="NAME")
+    parser.add_argument("--metric", required=True, metavar="NAME", help=_METRIC)
     parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what to score in each layer")
     memory(parser)
     out(parser, "the score table (JSON)")
@@ -37,7 +50,7 @@ def fill_agreement(parser: argparse.ArgumentParser) -> None:
 
 def fill_allocate(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``allocate``."""
-    parser.add_argument("--metric", required=True, metavar="NAME")
+    parser.add_argument("--metric", required=True, metavar="NAME", help=_METRIC)
     parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what layers may become")
     parser.add_argument(
         "--budget",
@@ -57,10 +70,8 @@ def fill_allocate(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="afterwards raise bits wherever the times of --latency say that it costs none",
     )
-    parser.add_argument("--solver", default="milp", metavar="NAME")
-    parser.add_argument(
-        "--pin", action="append", default=[], metavar="LAYER=w8a8", help="repeatable"
-    )
+    parser.add_argument("--solver", default="milp", metavar="NAME", help=_SOLVER)
+    pin(parser)
     tie(parser)
     backend(parser)
     release(parser)
@@ -84,34 +95,39 @@ def fill_latency(parser: argparse.ArgumentParser) -> None:
 
 def _sweep(parser: argparse.ArgumentParser, points: int) -> None:
     parser.add_argument(
-        "--resource", default="size", metavar="NAME", help="what is limited, named as in budgets"
+        "--resource",
+        default="size",
+        metavar="NAME",
+        help="what is limited, else size: size, bops, act, ace (shares of w8a8), size_mib, "
+        "stored_mib, act_mib, avg_bits or latency_ms",
     )
     parser.add_argument(
         "--points",
         type=number(2),
         default=points,
         metavar="K",
-        help="limits, even from the cheapest to the dearest allocation",
+        help=f"limits, even from the cheapest to the dearest allocation; else {points}",
     )
     parser.add_argument(
         "--budget",
         action="append",
         default=[],
         metavar="RESOURCE=LIMIT",
-        help="another budget, kept at every limit; repeatable",
+        help="another budget, kept at every limit; resources as above; repeatable",
     )
     parser.add_argument(
         "--latency", metavar="FILE.csv", help="times of the layers, for limits of latency_ms"
     )
     parser.add_argument("--candidates", metavar="w2a8,w4a8", help="what layers may become")
+    pin(parser)
     tie(parser)
     release(parser)
 
 
 def fill_pareto(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``pareto``."""
-    parser.add_argument("--metric", required=True, metavar="NAME")
-    parser.add_argument("--solver", default="milp", metavar="NAME")
+    parser.add_argument("--metric", required=True, metavar="NAME", help=_METRIC)
+    parser.add_argument("--solver", default="milp", metavar="NAME", help=_SOLVER)
     _sweep(parser, 20)
     out(parser, "the front (JSON)")
     settings(parser)
@@ -121,11 +137,18 @@ def fill_pareto(parser: argparse.ArgumentParser) -> None:
 def fill_curve(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``curve``."""
     parser.add_argument(
-        "--metric", action="append", required=True, metavar="NAME", help="repeatable"
+        "--metric",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help=f"{_METRIC}; repeatable",
     )
-    parser.add_argument("--solver", action="append", metavar="NAME", help="repeatable; else milp")
+    parser.add_argument("--solver", action="append", metavar="NAME", help=f"{_SOLVER}; repeatable")
     parser.add_argument(
-        "--method", action="append", metavar="NAME", help="repeatable; else nearest"
+        "--method",
+        action="append",
+        metavar="NAME",
+        help="quantization method, else nearest; `methods` lists them; repeatable",
     )
     _sweep(parser, 6)
     parser.add_argument(
@@ -133,10 +156,10 @@ def fill_curve(parser: argparse.ArgumentParser) -> None:
         type=number(0),
         default=20,
         metavar="N",
-        help="random feasible allocations measured at every limit",
+        help="random allocations measured within every limit; else 20",
     )
     parser.add_argument(
-        "--draw-seed", type=number(0), default=0, metavar="N", help="of the random allocations"
+        "--draw-seed", type=number(0), default=0, metavar="N", help="seed of the random allocations"
     )
     memory(parser)
     out(parser, "the curve (JSON)")

@@ -78,6 +78,25 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def check_place(path: Path) -> None:
+    """Check that a file can be written, before hours are spent on what it is to hold.
+
+    Raises:
+        AnalysisError: If its folder does not exist or cannot be written to, or it is a folder.
+    """
+    reason = ""
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not path.parent.is_dir():
+        reason = f"there is no folder `{path.parent}`"
+    elif not os.access(path.parent, os.W_OK):
+        reason = f"`{path.parent}` cannot be written to"
+    if reason:
+        raise AnalysisError(
+            f"The output file must be writable, got `{path}`: {reason}. Name another one."
+        )
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; what was there is replaced.
 

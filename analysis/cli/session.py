@@ -11,6 +11,7 @@ import torch
 
 from analysis import workflow
 from analysis.allocation_file import read_allocation, uniform_allocation
+from analysis.cli.output import check_place
 from analysis.cli.parser import Call
 from analysis.cli.progress import Reporter
 from analysis.commands import DEMO, default_name
@@ -22,7 +23,7 @@ from analysis.errors import (
     UnknownNameError,
 )
 from analysis.latency.table_file import load_latency
-from analysis.options import Options
+from analysis.options import Options, build
 from analysis.quant.formats import bits_of
 from analysis.quant.ranges import RANGE_ESTIMATORS
 from analysis.records import (
@@ -48,6 +49,7 @@ _PARTS = (
     "model", "weights", "calibration", "evaluation", "normalize", "input_size", "samples",
     "evaluation_samples", "seed",
 )  # fmt: skip
+_INTO_FOLDERS = ("export", "demo")  # steps whose ``--out`` may be a folder, made if need be
 UNIFORM = "uniform:"
 
 
@@ -128,11 +130,13 @@ def opened(call: Call) -> Iterator[Session]:
     """Set threads and device, open the store, and remove it afterwards if none was wanted.
 
     Raises:
-        AnalysisError: If there is no such device.
+        AnalysisError: If there is no such device, or the output file cannot be written.
     """
     args = call.args
     if args.no_cache and args.cache_dir is not None:
         call.refuse("`--no-cache` and `--cache-dir` exclude each other.")
+    if call.step not in _INTO_FOLDERS and getattr(args, "out", None) is not None:
+        check_place(Path(args.out))
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -189,6 +193,8 @@ def settings(call: Call) -> QuantSettings:
         for name in ("weight_range", "activation_range"):
             if name in given:
                 RANGE_ESTIMATORS[given[name]]
+        if "percentile" in given:
+            build(RANGE_ESTIMATORS["percentile"].options, {"percent": given["percentile"]})
     released = getattr(args, "release_first_last", False) and call.step != "allocate"
     return QuantSettings(**given, per_channel=not args.per_tensor, pin_first_last=not released)
 
@@ -204,6 +210,21 @@ def read_candidates(text: str) -> tuple[Candidate, ...]:
     for candidate in found:
         bits_of(candidate.weight), bits_of(candidate.activation)
     return tuple(dict.fromkeys(found))
+
+
+def read_pins(call: Call) -> dict[str, Candidate]:
+    """Return the pins that a command names, each as ``LAYER=CANDIDATE``."""
+    pins: dict[str, Candidate] = {}
+    for text in call.args.pin:
+        name, _, candidate = text.rpartition("=")
+        if not name:
+            call.refuse(f"A pin must look like `layer1.0.conv1=w8a8`, got `{text}`.")
+        with usage(call):
+            own = read_candidates(candidate)
+        if len(own) != 1 or pins.get(name, own[0]) != own[0]:
+            call.refuse(f"A layer must be pinned to one candidate, `{name}` is to several.")
+        pins[name] = own[0]
+    return pins
 
 
 def read_ties(call: Call) -> tuple[tuple[str, ...], ...]:

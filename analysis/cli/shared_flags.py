@@ -26,7 +26,7 @@ def common(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("results")
     group.add_argument("--cache-dir", metavar="DIR", help="folder of the result store")
     group.add_argument("--no-cache", action="store_true", help="keep no results, read none")
-    group.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    group.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="else cpu")
     group.add_argument("--threads", type=number(1), metavar="N", help="threads on the CPU")
 
 
@@ -48,14 +48,27 @@ def study(parser: argparse.ArgumentParser) -> None:
             metavar="SPEC",
             help="demo:digits, npz:FILE, images:FOLDER or cifar10:FOLDER",
         )
-    group.add_argument("--normalize", metavar="imagenet|MEAN;STD|none")
-    group.add_argument("--input-size", type=number(0), metavar="N", help="pixels; 0: their own")
-    group.add_argument("--samples", type=number(0), metavar="N", help="calibration; 0: all")
     group.add_argument(
-        "--evaluation-samples", type=number(0), metavar="N", help="evaluation; 0: all"
+        "--normalize", metavar="imagenet|MEAN;STD|none", help="of the pixels, before the network"
     )
-    group.add_argument("--seed", type=number(0), metavar="N", help="of the choice of samples")
+    group.add_argument("--input-size", type=number(0), metavar="N", help="pixels; 0: their own")
+    group.add_argument("--samples", type=number(0), metavar="N", help="calibration samples; 0: all")
+    group.add_argument(
+        "--evaluation-samples", type=number(0), metavar="N", help="evaluation samples; 0: all"
+    )
+    group.add_argument("--seed", type=number(0), metavar="N", help="seed of the choice of samples")
     common(parser)
+
+
+def pin(parser: argparse.ArgumentParser) -> None:
+    """Add layers that must get a given candidate."""
+    parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        metavar="LAYER=w8a8",
+        help="a layer that gets this candidate whatever the solver finds; repeatable",
+    )
 
 
 def tie(parser: argparse.ArgumentParser) -> None:
@@ -86,10 +99,17 @@ def out(parser: argparse.ArgumentParser, what: str) -> None:
 def settings(parser: argparse.ArgumentParser) -> None:
     """Add how formats become quantizers."""
     group = parser.add_argument_group("quantizers")
-    group.add_argument("--scope", choices=("tensor", "layer_input"))
+    group.add_argument(
+        "--scope",
+        choices=("tensor", "layer_input"),
+        help="who sees quantized activations: every reader of a tensor (the default), or only the "
+        "layer",
+    )
     group.add_argument("--weight-range", metavar="NAME", help="range estimator of weights")
     group.add_argument("--activation-range", metavar="NAME", help="range estimator of activations")
-    group.add_argument("--percentile", type=float, metavar="P", help="of the estimator percentile")
+    group.add_argument(
+        "--percentile", type=float, metavar="P", help="of the estimator percentile, 50 to 100 %%"
+    )
     group.add_argument("--per-tensor", action="store_true", help="one scale per weight")
 
 

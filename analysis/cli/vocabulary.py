@@ -90,7 +90,7 @@ STEPS = (
     ),
     Step(
         "pareto",
-        "curves:pareto",
+        "fronts:pareto",
         "find bits for many limits of one resource",
         fill_pareto,
         methods=True,

@@ -1,6 +1,6 @@
 """Measured allocations put together as a curve: who is best where, and against what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from analysis.records import (
     ScoreTable,
     Series,
 )
-from analysis.records.curve import METRIC, SIZE_ONLY, UNIFORM
+from analysis.records.curve import METRIC, SIZE_ONLY, UNIFORM, baseline_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ def assemble(
     random: int,
     seed: int,
     candidates: Sequence[Candidate],
+    pins: Mapping[str, Candidate],
+    ties: Sequence[Sequence[str]],
     settings: QuantSettings,
     seconds: float,
     complete: bool,
@@ -80,6 +82,8 @@ def assemble(
         random: Random allocations that were asked for at every limit.
         seed: Their seed.
         candidates: What layers may become.
+        pins: Candidates that layers have in every allocation.
+        ties: Layers that have one candidate together.
         settings: How formats become quantizers.
         seconds: What it took.
         complete: Whether nothing is left to be measured.
@@ -91,7 +95,7 @@ def assemble(
     points = []
     for each in found:
         draft, kind = each.draft, series[each.draft.series].kind
-        baseline = _size_only(found, series, draft) if kind != SIZE_ONLY else None
+        baseline = _size_only(found, series, draft)
         leader = best[draft.place] if kind in (METRIC, SIZE_ONLY, UNIFORM) else -1
         points.append(
             CurvePoint(
@@ -123,6 +127,8 @@ def assemble(
         random=random,
         seed=seed,
         candidates=tuple(candidates),
+        pins=dict(pins),
+        ties=tuple(tuple(own) for own in ties),
         settings=settings,
         evaluation=reference.evaluation,
         seconds=seconds,
@@ -154,14 +160,9 @@ def _rivals(found: Sequence[Found], series: Sequence[Series], place: int) -> lis
 
 
 def _size_only(found: Sequence[Found], series: Sequence[Series], draft: Drafted) -> Found | None:
-    """Return the size-only baseline of a point: same limit and method, and solver if it has one."""
-    own = series[draft.series]
-    for each in found:
-        other = series[each.draft.series]
-        same = other.method == own.method and (not own.solver or other.solver == own.solver)
-        if other.kind == SIZE_ONLY and each.draft.place == draft.place and same:
-            return each
-    return None
+    """Return the size-only baseline of a point at its limit."""
+    wanted = baseline_of(series, draft.series), draft.place
+    return next((f for f in found if (f.draft.series, f.draft.place) == wanted), None)
 
 
 def _versus(each: Found, other: Found) -> Paired:

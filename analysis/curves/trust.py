@@ -1,5 +1,7 @@
 """How far a metric's predictions may be trusted, in words."""
 
+from collections import Counter
+
 from analysis.prediction_error import Calibration
 from analysis.records import Estimate
 
@@ -48,8 +50,10 @@ def _within(calibration: Calibration) -> str:
     if tau is None:
         return ""
     noise = "" if tau.low > 0 else ", inside the noise of no ranking at all"
+    groups = Counter(point.group for point in calibration.drawn)
+    paired = sum(n for n in groups.values() if n > 1)  # alone in a budget, one ranks nothing
     return (
-        f"Among {len(calibration.drawn)} random allocations, each compared within its budget, "
+        f"Among {paired} random allocations, each compared within its budget, "
         f"Kendall's {correlation_text('τ', tau)}{noise}."
     )
 

@@ -92,16 +92,18 @@ def as_good_text(curve: Curve, point: CurvePoint) -> str:
 
 def compared(curve: Curve) -> str:
     """Say how many differences were looked at, and how many stay after a correction for that."""
-    # Metrics that lead to the same bits are one comparison.
-    known = list(
-        {
-            (p.configuration, p.place, curve.series[p.series].solver): paired
-            for p, paired in tested(curve)
-        }.values()
-    )
+    # Metrics, solvers and limits that lead to the same two networks are one comparison.
+    pairs = {
+        (point.configuration, baseline.configuration): paired
+        for point, paired in tested(curve)
+        if (baseline := size_only(curve, point))
+    }
+    known = list(pairs.values())
     if not known:
         if not curve.float_.labelled:
             return "Without labels differences have no interval: no ranking here is tested."
+        if all(p.versus_size_only is None for p in curve.of_kind(METRIC)):
+            return "There is no size-only allocation to compare with: nothing is compared."
         return "No metric leads to another allocation than size-only: nothing is compared."
     outside = sum(significant(paired) for paired in known)
     after = sum(holm([paired.p_value for paired in known]))
@@ -196,7 +198,8 @@ def _uniform(curve: Curve, place: int) -> list[str]:
             continue
         dearest = max(fits, key=lambda p: p.used)
         sentences.append(
-            f"Uniform bits that fit use {dearest.used / curve.limits[place]:.0%} of it and keep "
+            f"Uniform bits that fit use {100 * dearest.used / curve.limits[place]:.0f} % of it and "
+            f"keep "
             f"{kept(dearest)}{method}."
         )
     return sentences
@@ -245,14 +248,18 @@ def _slack(curve: Curve, place: int, metrics: Sequence[CurvePoint]) -> list[str]
 
 
 def _overall(curve: Curve) -> list[str]:
-    ahead: dict[str, list[bool]] = {}
+    sides: dict[str, list[Paired]] = {}
     for point, paired in tested(curve):
-        ahead.setdefault(series_text(curve, point.series), []).append(paired.low > 0)
-    return [
-        f"{name} is ahead of size-only outside the noise at {sum(own)} of "
-        f"{_count(len(own), 'limit')} where the two differ."
-        for name, own in ahead.items()
-    ]
+        sides.setdefault(series_text(curve, point.series), []).append(paired)
+    sentences = []
+    for name, own in sides.items():
+        behind = sum(paired.high < 0 for paired in own)
+        sentences.append(
+            f"{name} is ahead of size-only outside the noise at "
+            f"{sum(paired.low > 0 for paired in own)} of {_count(len(own), 'limit')} where the two "
+            f"differ{f', and behind it at {behind}' if behind else ''}."
+        )
+    return sentences
 
 
 def _absent(curve: Curve) -> list[str]:

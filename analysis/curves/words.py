@@ -1,6 +1,9 @@
 """How accuracy curves name limits, series and differences."""
 
-from analysis.records import Curve, CurvePoint, Paired
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from analysis.records import Candidate, Curve, CurvePoint, Paired
 from analysis.records.curve import METRIC, RANDOM, SIZE_ONLY, UNIFORM
 
 _LIMITS = {
@@ -22,6 +25,40 @@ def limit_text(curve: Curve, place: int) -> str:
     return _LIMITS.get(curve.resource, f"{curve.resource} {{}}").format(limit)
 
 
+def fewer_limits(found: int, asked: int) -> str:
+    """Say that there are fewer limits than were asked for, which is so where they would be equal.
+
+    Args:
+        found: How many limits there are.
+        asked: How many there should be.
+    """
+    if found >= asked:
+        return ""
+    there = "There is 1 limit" if found == 1 else f"There are {found} limits"
+    why = (
+        "the cheapest and the dearest allocation need the same"
+        if found == 1
+        else "the cheapest and the dearest allocation lie so close that others would be equal"
+    )
+    return f"{there} instead of {asked}: {why}."
+
+
+def held_text(
+    pins: Mapping[str, Candidate], ties: Sequence[Sequence[str]], *, first_last: bool = True
+) -> str:
+    """Say what every allocation has in common: pinned and tied layers; empty if nothing unusual.
+
+    Args:
+        pins: Layers that have a given candidate, besides the first and the last.
+        ties: Layers that have one candidate together.
+        first_last: Whether the first and the last layer are held at w8a8, which is usual.
+    """
+    held = [f"`{name}` pinned to {candidate.text}" for name, candidate in pins.items()]
+    held += [f"{' and '.join(f'`{name}`' for name in own)} tied" for own in ties]
+    held += [] if first_last else ["first and last layer released"]
+    return "; ".join(held)
+
+
 def series_text(curve: Curve, series: int) -> str:
     """Name a series as shortly as tells it from the others."""
     own = curve.series[series]
@@ -30,6 +67,19 @@ def series_text(curve: Curve, series: int) -> str:
     if own.solver and (own.kind == METRIC or several(curve, "solver")):
         text += f" + {own.solver}"
     return f"{text} + {own.method}" if several(curve, "method") else text
+
+
+def point_text(curve: Curve, point: CurvePoint) -> str:
+    """Name a point's series, a uniform allocation with its candidate: a limit may have several."""
+    text = series_text(curve, point.series)
+    if curve.series[point.series].kind != UNIFORM:
+        return text
+    # What no allocation changes is held, and says nothing of this one.
+    columns = zip(*(p.allocation.candidates for p in curve.points), strict=True)
+    chosen = zip(point.allocation.candidates, columns, strict=True)
+    free = [own.text for own, column in chosen if len(set(column)) > 1]
+    texts = free or [own.text for own in point.allocation.candidates]
+    return text.replace("uniform", f"uniform {Counter(texts).most_common(1)[0][0]}", 1)
 
 
 def kept(point: CurvePoint) -> str:
@@ -76,16 +126,9 @@ def significant(paired: Paired) -> bool:
 
 
 def size_only(curve: Curve, point: CurvePoint) -> CurvePoint | None:
-    """Return the size-only baseline of a point: same limit and method, and solver if it has one.
-
-    The baseline has none itself.
-    """
-    own = curve.series[point.series]
-    for i, series in enumerate(curve.series):
-        same = series.method == own.method and own.solver in ("", series.solver)
-        if series.kind == SIZE_ONLY and own.kind != SIZE_ONLY and same:
-            return curve.at(i, point.place)
-    return None
+    """Return the size-only baseline of a point at its limit; the baseline has none itself."""
+    series = curve.baseline(point.series)
+    return None if series is None else curve.at(series, point.place)
 
 
 def several(curve: Curve, field: str) -> bool:

@@ -103,6 +103,22 @@ def known_times(
     return tuple(found)
 
 
+def unread_rows(table: LayerTable, latency: LatencyTable) -> str:
+    """Say which rows name layers that the network does not have; empty if none do.
+
+    A row that also gives a shape is read by its shape.
+    """
+    names = dict.fromkeys(
+        row.layer for row in latency.rows if not row.shape and row.layer not in table.names
+    )
+    if not names:
+        return ""
+    return (
+        f"{latency.source} names layers that the network does not have, which are not read: "
+        f"{_few(list(names))}."
+    )
+
+
 def _work(row: LatencyRow, layer: Layer | None) -> tuple[str, Fraction | None]:
     """Return the kind and the multiply-accumulates of one call, None where a row has none."""
     if layer is not None:

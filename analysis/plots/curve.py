@@ -6,7 +6,7 @@ from math import isfinite
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.curves.words import series_text
+from analysis.curves.words import point_text, series_text
 from analysis.errors import AnalysisError
 from analysis.plots import theme
 from analysis.plots.curve_places import (
@@ -29,6 +29,8 @@ GREY = "#8b93a3"
 CLOUD = "rgba(128, 140, 160, 0.45)"
 HEIGHT, PREDICTED = 560, 0.26
 _GAP = 0.07
+# Plotly draws powers a quarter larger than other numbers.
+_POWERS: dict[str, object] = {"exponentformat": "power", "tickfont": {"size": 10.4}}
 
 
 def accuracy_curve(
@@ -85,8 +87,8 @@ def accuracy_curve(
             "title": {"text": "predicted, share<br>of its largest", "font": {"size": 13}},
             "domain": [0, PREDICTED],
             "type": "log" if _positive(curve) else "linear",
-            "exponentformat": "power",
             "nticks": 5,
+            **_POWERS,
         },
     )
     below = [
@@ -127,7 +129,7 @@ def _sided(curve: Curve) -> int:
 
 def _vertical(curve: Curve, lowest: float | None) -> dict[str, object]:
     if not curve.float_.labelled:
-        return {"exponentformat": "power"}
+        return _POWERS
     ends = [e for p in curve.points for e in shown(p.measured) if isfinite(e)]
     ends.append(100 * curve.float_.top1)
     low = min(ends) if lowest is None else lowest
@@ -269,7 +271,7 @@ def _details(curve: Curve, place: int) -> str:
     else:
         said = f"n = {measured.n:,}, no labels<br>"
     return (
-        f"<b>{plain(series_text(curve, point.series))}</b><br>{said}"
+        f"<b>{plain(point_text(curve, point))}</b><br>{said}"
         f"KL from float {number(measured.kl)} nats<br>{costs.size_mib:.4g} MiB "
         f"({costs.size_ratio:.1%} of w8a8)<br>{number(costs.bops / 1e6)} M BOPs<br>"
         f"{costs.avg_weight_bits:.2f} bits per weight"
@@ -283,6 +285,6 @@ def _sentence(curve: Curve) -> str:
     unit = "% top-1" if curve.float_.labelled else "nats from float"
     return (
         f"Measured against {axis_title(curve)}: {count(len(drawn), 'allocation')} of "
-        f"{count(len(curve.series), 'series')}; best {series_text(curve, best.series)} with "
+        f"{count(len(curve.series), 'series')}; best {point_text(curve, best)} with "
         f"{value:.3g} {unit} at {number(axis_value(curve, best))}."
     ).replace("seriess", "series")

@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.allocation import build_problem, solve_work
 from analysis.allocation.baselines import baselines
+from analysis.allocation.budgets import check_budgets
 from analysis.allocation.solvers import INTERACTIONS, SOLVERS
 from analysis.allocation.tying import Ties
 from analysis.commands import budget_text, changed_options, changed_settings, command_line
@@ -70,9 +71,11 @@ def allocate(
         ties: Names of layers that must take the same candidate; no layer is in two ties.
 
     Raises:
-        UnknownNameError: If there is no such solver.
+        UnknownNameError: If there is no such solver or resource.
+        AllocationError: If two budgets are of one resource, or a limit is not positive.
     """
     method = SOLVERS[solver]
+    check_budgets(budgets)
     options = method.options() if options is None else options
     pins = dict(pins or {})
 
@@ -101,7 +104,7 @@ def allocate(
         "candidates": ",".join(scores.options["candidates"]),
         "budget": [budget_text(b) for b in budgets],
         "solver": solver,
-        "pin": [f"{name}={c.text}" for name, c in pins.items()],
+        "pin": pin_texts(pins),
         "tie": tie_texts(ties),
         "release-first-last": not pin_first_last,
         "latency": "" if latency is None else latency_file,
@@ -145,6 +148,11 @@ def _measured(
     step = quantize(workspace, study, Recipe(allocation, settings=settings))
     found = yield from replace(step, names=()).need(workspace.store)
     return found.measured
+
+
+def pin_texts(pins: Mapping[str, Candidate]) -> list[str]:
+    """Return pins as the command line reads them."""
+    return [f"{name}={candidate.text}" for name, candidate in pins.items()]
 
 
 def tie_texts(ties: Ties) -> list[str]:

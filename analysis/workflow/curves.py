@@ -7,7 +7,6 @@ from time import perf_counter
 from analysis.allocation import SOLVERS
 from analysis.allocation.edit import default_pins
 from analysis.allocation.front import even_limits
-from analysis.allocation.tying import Ties
 from analysis.catalog import study_key_inputs
 from analysis.commands import command_line
 from analysis.curves.points import Found, assemble
@@ -25,7 +24,7 @@ from analysis.workflow.measuring import float_outputs, quantize
 from analysis.workflow.opening import layers
 from analysis.workflow.recipe import Recipe
 from analysis.workflow.scoring import score
-from analysis.workflow.sweeping import latency_inputs, pareto, problems
+from analysis.workflow.sweeping import latency_inputs, pareto, pin_options, problems
 from analysis.workflow.within import within
 from analysis.workspace import Workspace
 
@@ -60,13 +59,20 @@ def curve(workspace: Workspace, study: Study, plan: CurvePlan) -> Step[Curve]:
     def work(parts: StoredParts) -> Work[Curve]:
         begin = perf_counter()
         store = workspace.store
-        pieces = 1 + len(steps) * (1 + len(plan.solvers)) + plan.measurements
+        pieces = 1 + len(steps) + len(plan.ways) + plan.measurements
         table = yield from layers(workspace, study).need(store)
         floating = float_outputs(workspace, study).need(store)
         reference = yield from within(floating, 0, pieces, FLOAT)
         tables, reasons = yield from _scored(workspace, study, steps, pieces)
         held = plan.settings.pin_first_last
-        make = problems(table, tables[SIZE_ONLY], plan.latency, pin_first_last=held, ties=plan.ties)
+        make = problems(
+            table,
+            tables[SIZE_ONLY],
+            plan.latency,
+            pin_first_last=held,
+            ties=plan.ties,
+            pins=plan.pins,
+        )
         limits = even_limits(make, plan.resource, plan.points, plan.fixed)
         fronts = yield from _fronts(workspace, study, plan, steps, reasons, limits, pieces)
         todo, absent = drafts(plan, table, tables[SIZE_ONLY], make, limits, fronts)
@@ -81,11 +87,13 @@ def curve(workspace: Workspace, study: Study, plan: CurvePlan) -> Step[Curve]:
                 fixed=plan.fixed,
                 series=plan.series,
                 tables=[tables[name] for name in plan.compared if name in tables],
-                held=_held(table, plan.ties),
+                held=_held(table, plan),
                 reference=reference.measured,
                 random=plan.random,
                 seed=plan.seed,
                 candidates=plan.candidates,
+                pins=plan.pins,
+                ties=plan.ties,
                 settings=plan.settings,
                 seconds=perf_counter() - begin,
                 complete=complete,
@@ -108,8 +116,8 @@ def curve(workspace: Workspace, study: Study, plan: CurvePlan) -> Step[Curve]:
 
     return Step(
         name="curve",
-        version=1,
-        title=f"Accuracy curves of {len(plan.compared)} metrics over {plan.resource}",
+        version=2,  # 2: pins and ties in the record
+        title=f"Accuracy curves over {plan.resource}: {', '.join(plan.compared)}",
         command=command_line("curve", study.spec, plan.flags),
         record=Curve,
         inputs=study_key_inputs(study)
@@ -125,7 +133,8 @@ def curve(workspace: Workspace, study: Study, plan: CurvePlan) -> Step[Curve]:
             "fixed": {b.resource: b.limit for b in plan.fixed},
             "settings": asdict(plan.settings),
         }
-        | tie_options(plan.ties),
+        | tie_options(plan.ties)
+        | pin_options(plan.pins),
         work=work,
     )
 
@@ -166,7 +175,7 @@ def _fronts(
 ) -> Work[dict[tuple[str, str], Front | str]]:
     """Return the front of each metric and solver, or why there is none."""
     fronts: dict[tuple[str, str], Front | str] = {}
-    ways = [(name, solver) for name in steps for solver in plan.solvers]
+    ways = plan.ways
     for place, (name, solver) in enumerate(ways, start=1 + len(steps)):
         if name in reasons:
             fronts[name, solver] = reasons[name]
@@ -182,6 +191,7 @@ def _fronts(
             pin_first_last=plan.settings.pin_first_last,
             latency=plan.latency,
             ties=plan.ties,
+            pins=plan.pins,
         )
         try:
             needed = swept.need(workspace.store)
@@ -192,10 +202,11 @@ def _fronts(
     return fronts
 
 
-def _held(table: LayerTable, ties: Ties) -> tuple[str, ...]:
-    """Return the layers that are pinned by default, and those tied to one of them."""
-    usual = default_pins(table)
-    return (*usual, *(name for own in ties if not set(own).isdisjoint(usual) for name in own))
+def _held(table: LayerTable, plan: CurvePlan) -> tuple[str, ...]:
+    """Return the layers that are pinned, by default or by the plan, and those tied to them."""
+    pinned = {*default_pins(table), *plan.pins}
+    tied = (name for own in plan.ties if not pinned.isdisjoint(own) for name in own)
+    return (*pinned, *tied)
 
 
 def _said(series: Series) -> str:

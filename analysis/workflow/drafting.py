@@ -11,7 +11,15 @@ from analysis.allocation_file import uniform_allocation
 from analysis.commands import budget_text
 from analysis.curves.points import Drafted
 from analysis.errors import AllocationError
-from analysis.records import Absent, Budget, Front, LayerTable, ScoreTable
+from analysis.records import (
+    Absent,
+    Allocation,
+    Budget,
+    Candidate,
+    Front,
+    LayerTable,
+    ScoreTable,
+)
 from analysis.records.curve import RANDOM, UNIFORM
 from analysis.workflow.curve_plan import CurvePlan
 from analysis.workflow.sweeping import fixed_problem
@@ -91,6 +99,10 @@ def _draws(
     return found, absent
 
 
+def _with(allocation: Allocation, pins: Mapping[str, Candidate]) -> Allocation:
+    return replace(allocation, candidates=tuple((allocation.as_dict() | dict(pins)).values()))
+
+
 def _uniform(
     plan: CurvePlan,
     table: LayerTable,
@@ -103,9 +115,9 @@ def _uniform(
     absent: list[Absent] = []
     held = plan.settings.pin_first_last
     unlimited = Budget(resource=plan.resource, limit=1.0)
-    pins = default_pins(table) if held else ()
+    pins = (*(default_pins(table) if held else ()), *plan.pins)
     for candidate in plan.candidates:
-        plain = uniform_allocation(table, candidate, pin_first_last=held)
+        plain = _with(uniform_allocation(table, candidate, pin_first_last=held), plan.pins)
         allocation = settle(table, plain, plain, pins, plan.ties)
         try:
             problem = fixed_problem(

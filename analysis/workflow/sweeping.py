@@ -1,9 +1,10 @@
 """From scores to the whole front of allocations over one resource."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.allocation import Problem, build_problem
+from analysis.allocation.budgets import check_budgets
 from analysis.allocation.front import Make, even_limits, sweep
 from analysis.allocation.solvers import SOLVERS
 from analysis.allocation.tying import Ties
@@ -25,7 +26,7 @@ from analysis.records import (
 )
 from analysis.sensitivity import METRICS
 from analysis.steps import Step, StoredParts
-from analysis.workflow.allocating import latency_digest, tie_options, tie_texts
+from analysis.workflow.allocating import latency_digest, pin_texts, tie_options, tie_texts
 from analysis.workflow.opening import layers
 from analysis.workspace import Workspace
 
@@ -45,6 +46,7 @@ def pareto(
     latency: LatencyTable | None = None,
     latency_file: str = "latency.csv",
     ties: Ties = (),
+    pins: Mapping[str, Candidate] | None = None,
 ) -> Step[Front]:
     """Solve within several limits of one resource, all other budgets kept.
 
@@ -62,20 +64,24 @@ def pareto(
         latency: Times of the layers, which limits of ``latency_ms`` need.
         latency_file: CSV file with them that the equal command line names.
         ties: Names of layers that must take the same candidate; no layer is in two ties.
+        pins: Layers that must take a given candidate, besides the first and the last.
 
     Raises:
-        UnknownNameError: If there is no such solver.
-        AllocationError: If the solver chooses by measured accuracy.
+        UnknownNameError: If there is no such solver or resource.
+        AllocationError: If the solver chooses by measured accuracy, two budgets are of one
+            resource, or a limit is not positive.
     """
     method = SOLVERS[solver]
     check_sweepable(solver)
+    check_budgets(fixed)
+    pins = dict(pins or {})
     options = method.options() if options is None else options
 
     def work(parts: StoredParts) -> Work[Front]:
         del parts
         table = yield from layers(workspace, study).need(workspace.store)
         scored = yield from scores.need(workspace.store)
-        make = problems(table, scored, latency, pin_first_last=pin_first_last, ties=ties)
+        make = problems(table, scored, latency, pin_first_last=pin_first_last, ties=ties, pins=pins)
         chosen = tuple(limits) or even_limits(make, resource, points, fixed)
         return (yield from sweep(make, resource, chosen, solver, fixed=fixed, options=options))
 
@@ -87,6 +93,7 @@ def pareto(
         "points": points,
         "budget": [budget_text(b) for b in fixed],
         "solver": solver,
+        "pin": pin_texts(pins),
         "tie": tie_texts(ties),
         "release-first-last": not pin_first_last,
         "latency": "" if latency is None else latency_file,
@@ -112,7 +119,8 @@ def pareto(
             "options": as_dict(options),
             "pin_first_last": pin_first_last,
         }
-        | tie_options(ties),
+        | tie_options(ties)
+        | pin_options(pins),
         work=work,
     )
 
@@ -136,6 +144,11 @@ def check_sweepable(solver: str) -> None:
         )
 
 
+def pin_options(pins: Mapping[str, Candidate]) -> dict[str, dict[str, str]]:
+    """Return what identifies pins in a key, nothing for none."""
+    return {"pins": {name: c.text for name, c in pins.items()}} if pins else {}
+
+
 def latency_inputs(latency: LatencyTable | None) -> dict[str, str]:
     """Return what identifies a latency table in a key, nothing for none."""
     return {} if latency is None else {"latency": latency_digest(latency)}
@@ -148,10 +161,11 @@ def problems(
     *,
     pin_first_last: bool,
     ties: Ties = (),
+    pins: Mapping[str, Candidate] | None = None,
 ) -> Make:
     """Return the function that makes the problem of these scores for given budgets."""
-    free = {} if pin_first_last else _released(table, scores)
-    return lambda budgets: build_problem(table, scores, tuple(budgets), free, latency, ties)
+    held = ({} if pin_first_last else _released(table, scores)) | dict(pins or {})
+    return lambda budgets: build_problem(table, scores, tuple(budgets), held, latency, ties)
 
 
 def fixed_problem(

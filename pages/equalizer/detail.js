@@ -58,7 +58,7 @@ function drawHardest(fact, layer) {
   const place = fact("hardest samples: ");
   layer.hardest.forEach(({ number, label }, at) => {
     if (at) place.append(", ");
-    const link = make("a", "", `#${number}${label ? ` ${label}` : ""}`, place);
+    const link = make("a", "", `#${number}${label ? ` (${label})` : ""}`, place);
     const query = new URLSearchParams(location.search);
     query.set("layer", layer.name);
     query.set("sample", number);
@@ -88,7 +88,7 @@ function stepWords(state, step) {
   const { model } = state;
   const saved = `${step.savedBits >= 0 ? "saves" : "adds"} ${bytes(step.savedBits)}`;
   const { length } = together(state, state.focus, "weights");
-  const whose = length > 1 ? ` in all ${length} tied layers` : "";
+  const whose = length > 1 ? ` in ${length > 2 ? `all ${length}` : "both"} tied layers` : "";
   const start = `${model.formats[step.code].name} instead${whose} ${saved}`;
   if (step.cost === null) return model.scores ? `${start}; its cost is not scored` : start;
   const [rank, count] = rankOfStep(state, step.cost);

@@ -115,7 +115,10 @@ function createApp(root) {
       buildColumns(app.chart, model);
     } else {
       app.state.model = model;
-      if (data.version > app.version) adopt(app.state, data.start);
+      if (data.version > app.version) {
+        adopt(app.state, data.start);
+        app.notice = "";
+      }
     }
     app.version = data.version;
     root.querySelector(".equalizer").dataset.answered = String(data.answered);

@@ -74,10 +74,7 @@ function predictionWords(model, predicted) {
   const { scores, calibration } = model;
   if (!predicted) return ["no scores", "score the layers first"];
   const layers = predicted.missing === 1 ? "1 layer" : `${predicted.missing} layers`;
-  if (predicted.missing) {
-    return [`${significant(predicted.value)} ${scores.unit}`,
-      `incomplete: ${layers} without a score at these bits`, "warn"];
-  }
+  if (predicted.missing) return ["unknown", `${layers} without a score at these bits`, "warn"];
   const note = [scores.n ? `scores of n = ${whole(scores.n)}` : "from the weights alone"];
   if (scores.pairs.length) note.push("with interactions");
   if (calibration && predicted.value > 0) {
@@ -90,18 +87,27 @@ function predictionWords(model, predicted) {
 }
 
 function budgetWords(budget) {
-  const title = `Budget: ${budget.resource} ≤ ${budget.text}`;
-  if (!budget.rows) return [title, "not followed", "known to the solver only; solve again"];
+  const title = `Budget: ${budget.title} ≤ ${budget.text}`;
+  if (budget.used === undefined) {
+    return [title, "not followed", "known for the solver's answer only: solve again"];
+  }
   const ratio = budget.unitName === "of w8a8";
   const unit = ratio ? "%" : budget.unitName;
   const text = (value) => `${significant(ratio ? 100 * value : value)} ${unit}`;
   const notes = [`${text(budget.used)}${ratio ? " of w8a8" : ""} used`];
-  if (budget.note) notes.push(budget.note);
+  if (budget.solution && budget.note) notes.push(budget.note);
   if (budget.peak && budget.fixedShare >= MOSTLY) {
     notes.push(`${percent(budget.fixedShare, 0)} of it at 32 bits whatever is set`);
   }
   return [title, `${text(Math.abs(budget.left))} ${budget.kept ? "left" : "over"}`,
     notes.join(" · "), budget.kept ? "good" : "bad"];
+}
+
+function ghostWords(model, { weights, activations }) {
+  const { sizeMiB, predicted } = totals(model, weights, activations);
+  const known = predicted && !predicted.missing;
+  const loss = known ? `, predicted ${significant(predicted.value)} ${model.scores.unit}` : "";
+  return `${significant(sizeMiB, 4)} MiB${loss}`;
 }
 
 function drawLegend(root, state, colours, ghost) {
@@ -128,7 +134,7 @@ function drawLegend(root, state, colours, ghost) {
   if (colours && layers.some((_, i) => colours.value(i) === undefined)) {
     line("unknown", "not scored at these bits");
   }
-  if (ghost) line("dash", ghost.name);
+  if (ghost) line("dash", `${ghost.name}: ${ghostWords(state.model, ghost)}`);
   if (state.pins.size) line("triangle", `${state.pins.size} pinned`);
   if (state.ties.length) {
     const tied = state.ties.flat().length;

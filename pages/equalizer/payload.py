@@ -29,16 +29,18 @@ from analysis.records import (
 
 CODES = {name: code for code, name in enumerate(NAMES)}
 Sample = tuple[int, str]  # number and label, empty where it is not known
-_UNITS = {
-    "size": "of w8a8",
-    "bops": "of w8a8",
-    "act": "of w8a8",
-    "ace": "of w8a8",
-    "size_mib": "MiB",
-    "stored_mib": "MiB with scales",
-    "act_mib": "MiB",
-    "avg_bits": "bits",
-    "latency_ms": "ms",
+# Short names of resources with the unit of what is used; a limit that is a share is a plain number.
+_SHARE = "of w8a8"
+_BUDGETS = {
+    "size": ("size", _SHARE),
+    "size_mib": ("size", "MiB"),
+    "stored_mib": ("size with scales", "MiB"),
+    "bops": ("BOPs", _SHARE),
+    "avg_bits": ("average bits", "bits"),
+    "act": ("activation peak", _SHARE),
+    "act_mib": ("activation peak", "MiB"),
+    "ace": ("arithmetic effort", _SHARE),
+    "latency_ms": ("time", "ms"),
 }
 _PEAKS = ("act", "act_mib")
 
@@ -75,6 +77,7 @@ def payload(
     scores: ScoreTable | None = None,
     noise: ScoreTable | None = None,
     budgets: Sequence[BudgetUse] = (),
+    solved: Allocation | None = None,
     remark: str = "",
     ghosts: Sequence[Ghost] = (),
     error: PredictionError | None = None,
@@ -88,7 +91,8 @@ def payload(
         scores: Predict the loss and colour by sensitivity.
         noise: Noise-to-signal ratios, coloured as SQNR in dB.
         budgets: Of the last solution; the distance to each is shown.
-        remark: What is said of them, such as the solver's certificate.
+        solved: The last solution.
+        remark: What is said of it, such as its certificate; of no other allocation.
         ghosts: Other allocations of the same layers.
         error: How far predictions were off where they were measured.
         hardest: Of each layer the samples that it is hardest on.
@@ -123,6 +127,7 @@ def payload(
         "scores": None if scores is None else _scores(scores, names),
         "noise": None if noise is None else _scores(noise, names),
         "budgets": [_budget(table, use, remark) for use in budgets],
+        "solved": None if solved is None else codes(solved),
         "ghosts": [{"name": ghost.name} | codes(ghost.allocation) for ghost in ghosts],
         "calibration": None
         if error is None
@@ -158,17 +163,19 @@ def _size(table: LayerTable) -> dict[str, Any]:
 
 
 def _budget(table: LayerTable, use: BudgetUse, remark: str) -> dict[str, Any]:
+    title, unit = _BUDGETS.get(use.resource, (use.resource, ""))
     shown = {
         "resource": use.resource,
-        "unitName": _UNITS.get(use.resource, ""),
-        "text": f"{use.limit:g}",
+        "title": title,
+        "unitName": unit,
+        "text": f"{use.limit:g}" if unit in (_SHARE, "bits") else f"{use.limit:g} {unit}".rstrip(),
         "note": remark,
         "peak": use.resource in _PEAKS,
     }
     try:
         rows = cost_tables(table, Budget(resource=use.resource, limit=use.limit))
     except AnalysisError:  # such as a latency table that does not know every format
-        return shown | {"rows": None}
+        return shown | {"rows": None, "used": use.used, "limit": use.limit}
     return shown | {
         "rows": [_row(row) for row in rows],
         "unit": rows[0].unit,

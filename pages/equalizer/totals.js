@@ -87,9 +87,19 @@ function rowTotal(row, weights, activations, formats, bops) {
   return total;
 }
 
-// A budget of several rows (a peak) uses what its fullest row does.
-function budgetUse(budget, weights, activations, formats, bops) {
-  if (!budget.rows) return budget;
+// Whether this is the solver's own answer: what is certified of it holds for nothing else.
+function isSolution({ solved }, weights, activations) {
+  return Boolean(solved) && weights.every((code, i) => code === solved.weights[i]) &&
+    activations.every((code, i) => code === solved.activations[i]);
+}
+
+// A budget of several rows (a peak) uses what its fullest row does. Of one without rows only the
+// solver knows what is used, and only by its own answer.
+function budgetUse(budget, weights, activations, formats, bops, solution) {
+  if (!budget.rows) {
+    if (!solution) return { ...budget, used: undefined, solution };
+    return { ...budget, left: budget.limit - budget.used, kept: true, solution };
+  }
   const sums = budget.rows.map((row) => rowTotal(row, weights, activations, formats, bops));
   const total = Math.max(...sums);
   return {
@@ -99,6 +109,7 @@ function budgetUse(budget, weights, activations, formats, bops) {
     used: total / budget.unit,
     left: (budget.limit - total) / budget.unit,
     kept: total <= budget.limit,
+    solution,
   };
 }
 
@@ -119,6 +130,7 @@ function totals(model, weights, activations) {
     macs += layer.macs;
   });
   const size = rowTotal(model.size, weights, activations, formats, bops);
+  const solution = isSolution(model, weights, activations);
   return {
     size,
     sizeMiB: size / model.size.unit,
@@ -129,7 +141,8 @@ function totals(model, weights, activations) {
     averageWeightBits: weightBits / numWeights,
     averageActivationBits: activationBits / macs,
     predicted: predictedLoss(model, weights, activations),
-    budgets: model.budgets.map((b) => budgetUse(b, weights, activations, formats, bops)),
+    budgets: model.budgets.map((b) =>
+      budgetUse(b, weights, activations, formats, bops, solution)),
   };
 }
 

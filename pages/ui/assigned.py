@@ -6,13 +6,16 @@ from analysis.records import Configuration
 from pages.ui import shell, words
 
 
-def result(found: Configuration | None) -> None:
-    """Draw the measured cards; measured values only, with n and interval."""
+def result(found: Configuration | None, *, predicted: bool) -> None:
+    """Draw the measured cards; measured values only, with n and interval.
+
+    Args:
+        found: What was measured, None for nothing.
+        predicted: Whether there are scores that predict.
+    """
     if found is None:
-        st.markdown(
-            ":material/straighten: This allocation is **not measured**; what the columns predict "
-            "comes from scores."
-        )
+        rest = "; what is predicted above comes from scores" if predicted else ""
+        st.markdown(f":material/straighten: This allocation is **not measured**{rest}.")
         return
     measured, paired = found.measured, found.measured.versus_float
     with st.container(horizontal=True):

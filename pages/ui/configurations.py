@@ -24,7 +24,7 @@ from analysis.records import (
 )
 from analysis.sensitivity import METRICS
 from analysis.spelling import spell
-from pages.ui import allocations, forms, measured, resources, session, words, work
+from pages.ui import allocations, drafting, forms, measured, resources, words, work
 from pages.ui.shell import Page
 
 _CLOSE_POINTS = 3.0
@@ -209,8 +209,10 @@ def manage(page: Page, found: Mapping[str, Configuration]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Configuration", list(found), key="manage", width=360)
         if st.button("Load into the draft", icon=":material/edit:", key="load-draft"):
-            session.set_draft(page.study, found[name].allocation, rebuild=True)
+            settled = drafting.replace_draft(page, found[name].allocation)
             st.toast(f"The draft now holds {name}.", icon=":material/check:")
+            if settled:
+                st.toast(drafting.SETTLED, icon=":material/link:")
         with st.popover("Delete", icon=":material/delete:"):
             st.markdown(f"Delete the name **{name}**? The stored measurement is kept.")
             if st.button("Delete the name", type="primary", key="delete-name"):

@@ -1,5 +1,6 @@
 """The form of the page of accuracy curves: what to measure, and what that takes."""
 
+from dataclasses import replace
 from statistics import median
 
 import streamlit as st
@@ -9,13 +10,14 @@ from analysis.allocation import RESOURCES, SOLVERS
 from analysis.allocation.budgets import TIMED
 from analysis.allocation.solvers import INTERACTIONS
 from analysis.allocation.whole import sweepable
+from analysis.curves.words import held_text
 from analysis.errors import AnalysisError
 from analysis.ptq import PTQ_METHODS
-from analysis.records import Budget, Candidate
+from analysis.records import Candidate
 from analysis.registry import Method
 from analysis.sensitivity import METRICS
 from analysis.workflow import CurvePlan
-from pages.ui import forms, limits, resources, timing, words
+from pages.ui import curve_held, forms, limits, resources, timing, words
 from pages.ui.shell import Page
 
 _USUAL = ("hessian_attention", "output_kl")
@@ -25,7 +27,7 @@ _BASELINES = ("size_only", "random")
 def ask(page: Page) -> CurvePlan | None:
     """Draw the form; None while it asks for nothing that can be measured."""
     metrics, solvers, methods = _ways(page)
-    one, two, three, four = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
+    one, two, three, four = st.columns([12, 7, 8, 9], vertical_alignment="bottom")
     with one:
         resource = st.selectbox(
             "Resource",
@@ -59,6 +61,7 @@ def ask(page: Page) -> CurvePlan | None:
     times = timing.choose(page, "curve-times") if timed else None
     if times is not None:
         candidates = _timed_candidates(times)
+    held = curve_held.ask(page)
     if not (metrics and solvers and methods and candidates):
         st.info("Choose at least one metric, solver, method and candidate.")
         return None
@@ -75,10 +78,12 @@ def ask(page: Page) -> CurvePlan | None:
             random=int(random),
             fixed=fixed,
             candidates=candidates,
-            settings=settings,
+            settings=replace(settings, pin_first_last=held.first_last),
             memory_mib=memory,
             latency=times.table if times else None,
             latency_file=times.file if times else "",
+            ties=held.ties,
+            pins=held.pins,
         )
     except AnalysisError as error:
         st.error(str(error), icon=":material/error:")
@@ -164,7 +169,7 @@ def explain(plan: CurvePlan) -> None:
     random = (
         f"{plan.random} random allocations that fit" if plan.random else "no random allocations"
     )
-    kept = _kept(plan.fixed)
+    kept = _kept(plan)
     st.markdown(
         f"At each of {plan.points} budgets the solver chooses bits by every metric, and what it "
         f"chose is quantized and measured. Beside them: size only (the same solver, all layers "
@@ -173,8 +178,9 @@ def explain(plan: CurvePlan) -> None:
     )
 
 
-def _kept(fixed: tuple[Budget, ...]) -> str:
-    if not fixed:
-        return ""
-    said = ", ".join(f"{limits.title(b.resource)} ≤ {b.limit:g}" for b in fixed)
-    return f" All of them keep: {said}."
+def _kept(plan: CurvePlan) -> str:
+    first_last = plan.settings.pin_first_last
+    held = held_text(plan.pins, plan.ties, first_last=first_last)
+    said = [f"{limits.title(b.resource)} ≤ {b.limit:g}" for b in plan.fixed]
+    said += [held] if held else []
+    return f" All of them keep: {'; '.join(said)}." if said else ""

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from analysis import catalog, workflow
-from analysis.curves.words import limit_text, series_text
+from analysis.curves.words import limit_text, point_text
 from analysis.records import Configuration, Curve, CurvePoint
-from pages.ui import curving, pair, resources, session, shell, words
+from pages.ui import curving, drafting, pair, resources, shell, words
 from pages.ui.shell import Page
 
 
@@ -19,13 +19,13 @@ def draw(page: Page, curve: Curve, picked: str) -> None:
     with st.container(border=True):
         st.markdown(f"**{title(curve, point)}** · {workflow.summary(point.allocation)}")
         _cards(curve, point)
-        _actions(page, curve, point, picked)
+        _actions(page, curve, place, picked)
         _comparison(page, curve, place, picked)
 
 
 def title(curve: Curve, point: CurvePoint) -> str:
     """Name a point by its series and limit."""
-    return f"{series_text(curve, point.series)} at {limit_text(curve, point.place)}"
+    return f"{point_text(curve, point)} at {limit_text(curve, point.place)}"
 
 
 def _cards(curve: Curve, point: CurvePoint) -> None:
@@ -50,14 +50,16 @@ def _cards(curve: Curve, point: CurvePoint) -> None:
         shell.card("Left of the budget", f"{left:.1%}", f"of {limit_text(curve, point.place)}")
 
 
-def _actions(page: Page, curve: Curve, point: CurvePoint, picked: str) -> None:
+def _actions(page: Page, curve: Curve, place: int, picked: str) -> None:
+    point = curve.points[place]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if st.button("Load into the draft", icon=":material/edit:", key=f"{picked}-load"):
-            session.set_draft(page.study, point.allocation, rebuild=True)
+            changed = drafting.replace_draft(page, point.allocation)
             st.toast("The draft now holds these bits.", icon=":material/check:")
+            if changed:
+                st.toast(drafting.SETTLED, icon=":material/link:")
         with st.popover("Save as configuration", icon=":material/bookmark_add:"):
-            name = st.text_input("Name", title(curve, point), key=f"{picked}-name-{point.place}"
-                                 f"-{point.series}")  # fmt: skip
+            name = st.text_input("Name", title(curve, point), key=f"{picked}-name-{place}")
             if st.button("Save", type="primary", key=f"{picked}-save") and name.strip():
                 kind = catalog.configurations_kind(page.study)
                 resources.store().name(kind, name.strip(), point.configuration)

@@ -7,7 +7,14 @@ import pandas as pd
 import streamlit as st
 
 from analysis.curves.verdict import as_good_text, at_limit, summary
-from analysis.curves.words import limit_text, series_text, versus_text
+from analysis.curves.words import (
+    fewer_limits,
+    held_text,
+    limit_text,
+    point_text,
+    series_text,
+    versus_text,
+)
 from analysis.plots.curve import accuracy_curve
 from analysis.plots.curve_places import non_dominated_points
 from analysis.prediction_error import curve_calibrations
@@ -19,17 +26,17 @@ from pages.ui.shell import Page
 
 _CLOSE_POINTS = 15.0
 _ROW = 36
-_WIDE = 330  # of the longest sentence in a cell
+_WIDE = 300  # of the longest sentence in a cell
 
 
-def answers(curve: Curve) -> None:
-    """Draw what the curves say over all limits."""
+def answers(curve: Curve, asked: int) -> None:
+    """Draw what the curves say over all limits, of which ``asked`` were asked for."""
     if not curve.complete:
         st.info(
             f"{len(curve.points):,} allocations are measured so far; the rest is missing below.",
             icon=":material/hourglass:",
         )
-    for sentence in summary(curve):
+    for sentence in filter(None, (fewer_limits(len(curve.limits), asked), *summary(curve))):
         st.markdown(f"- {sentence}")
 
 
@@ -92,15 +99,15 @@ def _row(curve: Curve, place: int, keep: bool) -> dict[str, Any]:
     measured = point.measured
     row: dict[str, Any] = {
         "Limit": curve.limits[point.place],
-        "Bits by": series_text(curve, point.series),
+        "Bits by": point_text(curve, point),
     }
     if measured.labelled:
         row |= {
             "Measured": 100 * measured.top1,
             "Interval": f"{100 * measured.low:.1f}-{100 * measured.high:.1f}",
-            "Versus size-only": versus_text(curve, point),
+            "Versus size-only": versus_text(curve, point) or None,
         }
-    row["Random as good"] = as_good_text(curve, point)
+    row["Random as good"] = as_good_text(curve, point) or None
     row["KL"] = measured.kl
     if series.metric in curve.metrics:
         at = curve.metrics.index(series.metric)
@@ -111,7 +118,7 @@ def _row(curve: Curve, place: int, keep: bool) -> dict[str, Any]:
         "BOPs": point.costs.bops / 1e6,
         "Left": 100 * (1 - point.used / curve.limits[point.place]),
         "Solved": point.status,
-        "Remark": "" if keep else "dominated",
+        "Remark": None if keep else "dominated",
         "n": measured.n,
     }
 
@@ -186,12 +193,14 @@ def calibration(curve: Curve) -> None:
 def provenance(page: Page, curve: Curve) -> None:
     """Say where the numbers come from."""
     settings = curve.settings
+    held = held_text(curve.pins, curve.ties, first_last=settings.pin_first_last)
     st.markdown(
         f":gray[Measured on {curve.float_.n:,} evaluation samples ({curve.evaluation[:8]}), scores "
         f"and ranges from {page.study.calibration.n:,} calibration samples "
         f"({page.study.calibration.digest[:8]}); candidates "
         f"{', '.join(c.text for c in curve.candidates)}; "
         + "".join(f"{limits.title(b.resource)} ≤ {b.limit:g}; " for b in curve.fixed)
+        + (f"{held}; " if held else "")
         + f"scope {settings.scope}; random "
         f"allocations from seed {curve.seed}; {words.seconds(curve.seconds)}.]"
     )

@@ -6,31 +6,28 @@ when something else changed it: by a higher version (equalizer) or a new key (ta
 
 import streamlit as st
 
-from analysis import catalog
 from analysis.allocation.edit import default_pins, from_formats, settle
 from analysis.cost_tables import NAMES
 from analysis.hardest import hardest_samples
 from analysis.records import Allocation, LayerTable, ScoreTable, Study
 from pages.equalizer import Echo, Opened, Start
-from pages.ui import resources, session
+from pages.ui import holding, resources, session
 from pages.ui.shell import Page
 
 _TABLE_EDITS, _COLUMN_EDITS = "table_edits", "column_edits"
-_PINS, _TIES, _FOLLOWED, _ANSWERED = "pins_of", "ties_of", "followed_layer", "answered_edit"
+_FOLLOWED, _ANSWERED = "followed_layer", "answered_edit"
 # What is said where an allocation from elsewhere did not fit what is held.
 SETTLED = "Tied layers take one format, and so do layers that read one tensor: some were changed."
 
 
 def pins(study: Study, table: LayerTable) -> tuple[str, ...]:
     """Return the layers that are held, first and last until a user decides otherwise."""
-    known: dict[str, tuple[str, ...]] = st.session_state.setdefault(_PINS, {})
-    return known.setdefault(catalog.study_id(study), default_pins(table))
+    return holding.pins(study, default_pins(table))
 
 
 def ties(study: Study) -> tuple[tuple[str, ...], ...]:
     """Return the names of layers that take one candidate, none until a user ties some."""
-    known: dict[str, tuple[tuple[str, ...], ...]] = st.session_state.get(_TIES, {})
-    return known.get(catalog.study_id(study), ())
+    return holding.ties(study)
 
 
 def start(page: Page, draft: Allocation) -> Start:
@@ -59,11 +56,10 @@ def from_columns(page: Page, key: str) -> None:
         _follow(echo.layer)
     if echo.version != _version() or not fits(echo, page.table):
         return
-    names, study = page.table.names, catalog.study_id(page.study)
+    names = page.table.names
     held = tuple(names[place] for place in echo.pins)
     tied = tuple(tuple(names[place] for place in own) for own in echo.ties)
-    st.session_state[_PINS] = {**st.session_state.get(_PINS, {}), study: held}
-    st.session_state[_TIES] = {**st.session_state.get(_TIES, {}), study: tied}
+    holding.keep(page.study, held, tied)
     before = session.draft(page.study, page.table)
     sent = from_formats(
         page.table,
@@ -86,9 +82,14 @@ def replace_draft(page: Page, allocation: Allocation) -> bool:
     """Let both editors take over an allocation from elsewhere; tell whether it had to be settled.
 
     Tied layers get one candidate, layers that read one tensor one activation format. A pin holds
-    what the allocation says.
+    what the allocation says from then on, which is said where that is something else.
     """
     held = pins(page.study, page.table)
+    before, wanted = session.draft(page.study, page.table).as_dict(), allocation.as_dict()
+    moved = sum(before[name] != wanted[name] for name in held)
+    if moved:
+        layers = "A pinned layer has" if moved == 1 else f"{moved} pinned layers have"
+        st.toast(f"{layers} other formats than before: those of what was taken over.")
     settled = settle(page.table, allocation, allocation, held, ties(page.study))
     session.set_draft(page.study, settled, rebuild=True)
     return settled != allocation

@@ -14,6 +14,12 @@ from analysis.spelling import spell
 from analysis.workflow import MEMORY_MIB
 
 T = TypeVar("T", bound=Options)
+# What methods need where one word says too little.
+_NEEDS = {
+    "backward": "backward passes",
+    "interactions": "scores with interactions of layers",
+    "measured": "accuracy measured on the way",
+}
 
 
 def edit(options: type[T], key: str) -> T:
@@ -55,7 +61,7 @@ def _widget(spec: OptionSpec, key: str) -> object:
 
 def about(method: Method) -> None:  # type: ignore[type-arg]
     """Say in one line what a method answers, what it needs and where it comes from."""
-    needs = f" Needs {', '.join(method.needs)}." if method.needs else ""
+    needs = f" Needs {', '.join(_NEEDS.get(n, n) for n in method.needs)}." if method.needs else ""
     source = f" {method.reference}." if method.reference else ""
     cost = f" Costs {method.cost}." if method.cost else ""
     st.markdown(f"*{method.answers}*{needs}{source}{cost}")

@@ -57,7 +57,14 @@ def ask(
     for name in chosen:
         text, low, high, start, step = LIMITS[name]
         limit = st.number_input(
-            text, low, high, start, step, key=f"{prefix}-{name}", persist_state="session"
+            text,
+            low,
+            high,
+            start,
+            step,
+            format="%g",  # as many digits as the limit has
+            key=f"{prefix}-{name}",
+            persist_state="session",
         )
         found.append(Budget(resource=name, limit=float(limit)))
     return tuple(found)

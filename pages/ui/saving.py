@@ -10,6 +10,7 @@ from pages.ui import drafting, resources
 from pages.ui.shell import Page
 
 LAST_SOLUTION = "last solution"
+MAX_NAME = 80  # characters
 
 
 def saved(study: Study) -> dict[str, Allocation]:
@@ -41,7 +42,9 @@ def ghosts(
 
 def save_form(page: Page, draft: Allocation) -> None:
     """Draw what saves the draft under a name."""
-    name = st.text_input("Name", key="save-as-name", placeholder="half the size").strip()
+    name = st.text_input(
+        "Name", key="save-as-name", placeholder="half the size", max_chars=MAX_NAME
+    ).strip()
     if name in saved(page.study):
         st.markdown(f":material/warning: **{name}** is taken; saving replaces it.")
     if st.button("Save", type="primary", key="save-as", disabled=not name):

@@ -22,8 +22,8 @@ class Key:
     WAITING = "study_being_opened"
     OPEN_NEXT = "study_to_select"
     DRAFT = "draft_of"
-    SOLUTION = "solution"
-    SOLVE_COMMAND = "solve_command"
+    SOLUTIONS = "solutions"
+    SOLVED = "just_solved"
     VERSION = "draft_version"
 
 

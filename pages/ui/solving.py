@@ -1,28 +1,33 @@
 """The form that asks a solver for the best allocation within budgets, and its last answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import streamlit as st
 
-from analysis import workflow
+from analysis import catalog, workflow
 from analysis.allocation import SOLVERS
 from analysis.allocation.budgets import TIMED
 from analysis.allocation.pins import DEFAULT_PIN
-from analysis.allocation.solvers import MEASURED, OPTIMAL
+from analysis.allocation.solvers import INTERACTIONS, MEASURED, OPTIMAL, TIMEOUT
 from analysis.errors import AnalysisError, InfeasibleBudgetError
 from analysis.events import result
 from analysis.models.peak import find_peak, peak_words
 from analysis.options import describe
+from analysis.prediction import beside
 from analysis.quant.formats import bits_of
 from analysis.records import Allocation, Budget, Candidate, ScoreTable, Solution
+from analysis.sensitivity import METRICS
 from analysis.steps import Step
 from cache.errors import StoreError
 from pages.ui import drafting, forms, measured, resources, session, timing, uploads, work
 from pages.ui.limits import ask as ask_limits
+from pages.ui.limits import title as limits_title
 from pages.ui.shell import Page
 
 PEAKS = ("act", "act_mib")  # budgets of what is in memory at once
+FORM = "solve-form"  # key of the popover
 _USUAL = "milp"  # certified, with any number of budgets
 
 
@@ -97,8 +102,9 @@ def form(page: Page, draft: Allocation, step: Step[ScoreTable]) -> None:
         solution = _solved(asked, limits, needs_times)
     if solution is None:
         return
-    st.session_state[session.Key.SOLUTION] = asked.key
-    st.session_state[session.Key.SOLVE_COMMAND] = f"{asked.command} --out allocation.json"
+    found = {"key": asked.key, "command": f"{asked.command} --out allocation.json"}
+    _answers()[catalog.study_id(page.study)] = found
+    st.session_state[session.Key.SOLVED] = True
     drafting.replace_draft(page, solution.allocation)
     st.rerun()
 
@@ -147,29 +153,74 @@ def _solved(
     try:
         return result(asked.events(resources.store()))
     except InfeasibleBudgetError as error:
-        said.error(str(error), icon=":material/block:")
+        said.error(f"{error}{_nearest(error)}", icon=":material/block:")
     except (AnalysisError, StoreError) as error:
         said.error(uploads.readable(str(error), resources.store().root), icon=":material/error:")
     return None
 
 
+def _nearest(error: InfeasibleBudgetError) -> str:
+    """Say the nearest limit that can be met as the form names it, empty if there is none."""
+    if not isfinite(error.nearest):
+        return ""
+    return f" In this form: **{limits_title(error.resource)}** from {error.nearest:g} on."
+
+
 def last(page: Page) -> Solution | None:
-    """Return the solution that was asked for last in this session, for this model."""
-    key = st.session_state.get(session.Key.SOLUTION)
+    """Return the solution that was asked for last in this session, for this study."""
+    key = _answers().get(catalog.study_id(page.study), {}).get("key")
     found = resources.store().get(key, Solution) if key else None
     return found if found is not None and found.allocation.layers == page.table.names else None
 
 
-def remark(solution: Solution) -> str:
-    """Say in a few words how good a solution is known to be."""
+def _answers() -> dict[str, dict[str, str]]:
+    """Return the key and the command of the last solution, by study."""
+    found: dict[str, dict[str, str]] = st.session_state.setdefault(session.Key.SOLUTIONS, {})
+    return found
+
+
+def close_after_solving() -> None:
+    """Close the form when it has found something: it would cover what it changed."""
+    if st.session_state.pop(session.Key.SOLVED, False):
+        st.session_state[FORM] = False
+
+
+def remark(solution: Solution, tables: Mapping[str, ScoreTable]) -> str:
+    """Say in a few words how good a solution is known to be, and by which scores.
+
+    Args:
+        solution: What was found.
+        tables: The stored scores by metric: their interactions may have been left out.
+    """
+    method, scores = SOLVERS[solution.solver], tables.get(solution.metric)
+    by = METRICS[solution.metric].title
+    if scores is not None and scores.interactions is not None and INTERACTIONS not in method.needs:
+        by += " without interactions"
     if solution.status == OPTIMAL:
-        return "optimum certified"
-    gap = "no bound" if solution.gap is None else f"gap {solution.gap:.2g}"
-    return f"{solution.status}, {gap}"
+        # Without a bound on the sum it is something else that the solver minimised.
+        what = "optimum" if solution.lower_bound is not None else method.title.lower()
+        return f"{what} certified for {by}"
+    stopped = "stopped by its time limit, " if solution.status == TIMEOUT else ""
+    if solution.lower_bound is None:
+        return f"{stopped}not proven for {by}"
+    return f"{stopped}not proven for {by}: at best {solution.lower_bound:.3g} {solution.unit}"
 
 
-def command(solution: Solution | None, allocation: Allocation) -> str:
+def said(page: Page, draft: Allocation, solution: Solution) -> None:
+    """Draw what the solver said of its answer, as long as that is the draft, and its baselines."""
+    if any(use.resource in PEAKS for use in solution.budgets):
+        peak_note(page, draft)
+    if solution.allocation != draft:
+        return
+    for note in solution.notes:
+        st.markdown(f":material/info: {note}")
+    if solution.baselines:
+        value = f"{solution.objective:.3g} {solution.unit}"
+        st.markdown(f":gray[Predicted, not measured: {value}. {beside(solution)}]")
+
+
+def command(page: Page, solution: Solution | None, allocation: Allocation) -> str:
     """Return the command that gives this allocation, empty if it was not solved for."""
     if solution is None or solution.allocation != allocation:
         return ""
-    return str(st.session_state.get(session.Key.SOLVE_COMMAND, ""))
+    return _answers()[catalog.study_id(page.study)]["command"]

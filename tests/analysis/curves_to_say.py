@@ -101,6 +101,8 @@ def curve(
         random=20,
         seed=0,
         candidates=SCORES.candidates,
+        pins={},
+        ties=(),
         settings=QuantSettings(),
         seconds=1.0,
         complete=complete,

@@ -5,6 +5,7 @@ import pytest
 
 from analysis.allocation import build_problem, solve
 from analysis.allocation.baselines import baselines
+from analysis.allocation.random_feasible import random_feasible
 from analysis.prediction import beside
 from analysis.records import Baseline, Budget
 from tests.reference.allocation import every_choice, fits, make_scores, make_table, score
@@ -38,7 +39,7 @@ def test_baselines_are_scored_by_the_scores_that_were_solved():
     ]
     assert any(equal.objectives[0] == pytest.approx(value) for value in ties)
     feasible = [score(problem, c) for c in every_choice(problem) if fits(problem, c)]
-    assert len(drawn.objectives) == 20
+    assert len(drawn.objectives) == len(set(random_feasible(problem, 20, 0))) > 1
     assert all(any(v == pytest.approx(f) for f in feasible) for v in drawn.objectives)
     assert solve(problem, "milp").objective <= min(drawn.objectives) + 1e-12
 
@@ -53,13 +54,23 @@ def test_uniform_bits_that_pins_rule_out_are_absent_with_their_reason():
     assert "Release a pin" in uniform.reason
 
 
+def test_an_allocation_that_is_drawn_again_counts_once():
+    problem, size_only = problems(
+        np.random.default_rng(2).random((4, 3)), Budget(resource="avg_bits", limit=2.0)
+    )
+    drawn = baselines(problem, size_only)[2]
+    assert drawn.objectives == (pytest.approx(problem.objective((0, 0, 0, 0))),)
+    solution = replace(solve(problem, "milp"), baselines=(drawn,))
+    assert "the one allocation that was drawn at random" in beside(solution)
+
+
 def test_the_sentence_names_every_baseline_and_how_many_random_ones_are_as_good():
     problem, size_only = problems(np.random.default_rng(1).random((4, 3)))
     solution = replace(solve(problem, "milp"), baselines=baselines(problem, size_only))
     text = beside(solution)
     assert "uniform bits" in text
     assert "size-only" in text
-    assert "20 random allocations" in text
+    assert f"{len(solution.baselines[2].objectives)} random allocations" in text
     even = replace(
         solution,
         baselines=(
@@ -69,4 +80,6 @@ def test_the_sentence_names_every_baseline_and_how_many_random_ones_are_as_good(
     )
     assert "uniform bits do not fit" in beside(even)
     assert beside(even).endswith("3 of 4 random ones are as good.")
+    one = Baseline(name="random", objectives=(solution.objective, 9.0))
+    assert beside(replace(even, baselines=(one,))).endswith("1 of 2 random ones is as good.")
     assert beside(replace(solution, baselines=())) == ""

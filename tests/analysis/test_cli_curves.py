@@ -278,3 +278,23 @@ def test_what_picks_by_the_evaluation_set_is_refused_with_the_reason(lab):
     said = lab("curve", "--metric", "layer_mse", "--solver", "evolution", *FEW)
     assert said.status == 2
     assert "look better than they are" in said.err
+
+
+def test_a_solver_of_interactions_is_compared_with_size_alone_through_milp(lab):
+    words = ("--metric", "clado", "--points", "3", "--random", "0", *FEW)
+    found = lab.json("curve", *words, "--solver", "rlt")
+    equal = [p for p in found["points"] if p["kind"] == "size_only"]
+    assert {p["solver"] for p in equal} == {"milp"}
+    assert [p["limit"] for p in equal] == found["limits"]
+    ours = [p for p in found["points"] if p["kind"] == "metric"]
+    assert {p["solver"] for p in ours} == {"rlt"}
+    assert all(p["versus_size_only"] for p in ours)
+    assert not found["absent"]
+
+
+def test_size_only_through_milp_is_measured_once_for_all_solvers_that_share_it():
+    plan = workflow.CurvePlan(metrics=("clado",), solvers=("rlt", "milp", "local", "dp"))
+    equal = [s.solver for s in plan.series if s.kind == SIZE_ONLY]
+    assert equal == ["milp", "dp"]
+    assert ("size_only", "milp") in plan.ways
+    assert ("size_only", "rlt") not in plan.ways

@@ -12,11 +12,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from analysis.allocation import RESOURCES
+from analysis.cli.session import Session
 from analysis.cli.vocabulary import STEPS
 from analysis.commands import RESERVED
 from tests.analysis.cli_studies import MODEL, Lab, build, images, make_lab, say
 
 NOT_BUILT = ("factorize",)
+ALLOCATE = ("allocate", "--metric", "output_kl")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,24 @@ def refused(said, status: int, *parts: str) -> None:
             ["allocate", "--metric", "output_kl", "--budget", "size=1", "--pin", "w8a8"],
             ["A pin must look like"],
         ),
+        (
+            [*ALLOCATE, "--budget", "size=0.5", "--budget", "size=0.6"],
+            ["one budget, got size=0.5, size=0.6"],
+        ),
+        (
+            [*ALLOCATE, "--budget", "size=1", "--pin", "fc=w4a8", "--pin", "fc=w8a8"],
+            ["pinned to one candidate, `fc` is to several"],
+        ),
+        (
+            [*ALLOCATE, "--budget", "size=1", "--pin", "fc=w4a8,w8a8"],
+            ["pinned to one candidate, `fc` is to several"],
+        ),
+        (
+            ["curve", "--metric", "output_kl", "--budget", "bops=1", "--budget", "bops=2"],
+            ["one budget, got bops=1, bops=2"],
+        ),
+        (["score", "--metric", "output_kl", "--percentile", 200], ["[50, 100], got 200"]),
+        (["score", "--metric", "output_kl", "--percentile", "nan"], ["[50, 100], got nan"]),
         (
             ["allocate", "--metric", "output_kl", "--budget", "size=1", "--solver", "mipl"],
             ["did you mean `milp`"],
@@ -130,7 +151,28 @@ def test_no_option_of_a_method_can_hide_a_flag_of_a_step():
         assert flags <= RESERVED
 
 
+@pytest.mark.parametrize("step", ["allocate", "pareto", "curve"])
+def test_help_names_every_resource(step):
+    text = " ".join(say(step, "--help").out.split())
+    for resource in RESOURCES:
+        assert resource in text
+
+
 # --- input ---
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [("", "it is a folder"), ("nowhere/scores.json", "there is no folder")],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
+    lab, tmp_path, monkeypatch, place, part
+):
+    def compute(self, step):
+        raise AssertionError("it computed first")
+
+    monkeypatch.setattr(Session, "run", compute)
+    refused(lab("score", "--metric", "layer_mse", "--out", tmp_path / place), 1, part)
 
 
 def with_weights(lab: Lab, path: Path):

@@ -11,8 +11,18 @@ from analysis.curves.verdict import (
     holm,
     verdict,
 )
-from analysis.curves.words import series_text, signed, significant, versus_text
-from analysis.records import Absent
+from analysis.curves.words import (
+    fewer_limits,
+    held_text,
+    point_text,
+    series_text,
+    signed,
+    significant,
+    versus_text,
+)
+from analysis.records import Absent, Candidate, Series
+from analysis.records.curve import METRIC, SIZE_ONLY, baseline_of
+from analysis.records.curve import UNIFORM as UNIFORM_KIND
 from tests.analysis.curves_to_say import curve, found
 
 OURS, OTHER, SIZE, UNIFORM, RANDOM = range(5)
@@ -107,7 +117,7 @@ def test_a_ranking_of_metrics_inside_the_noise_is_called_that():
 def test_the_dearest_uniform_bits_that_fit_are_named_at_dearer_limits_too():
     uniform = found(UNIFORM, 0, 300, used=0.4, candidates="w2a8 w2a8")
     made = curve([found(OURS, 1, 380, used=0.8), uniform], limits=(0.5, 0.8))
-    assert any("Uniform bits that fit use 50% of it" in said for said in at_limit(made, 1))
+    assert any("Uniform bits that fit use 50 % of it" in said for said in at_limit(made, 1))
 
 
 def test_what_is_left_of_the_budget_is_said():
@@ -132,6 +142,69 @@ def test_the_number_of_comparisons_and_what_survives_their_correction_are_said()
 def test_metrics_that_lead_to_the_same_bits_are_one_comparison():
     made = curve([found(OURS, 0, 380), found(OTHER, 0, 380), found(SIZE, 0, 340)])
     assert compared(made).startswith("1 difference to size-only")
+
+
+def test_the_same_two_networks_at_two_limits_are_one_comparison():
+    points = [found(OURS, at, 380) for at in (0, 1)] + [found(SIZE, at, 340) for at in (0, 1)]
+    made = curve(points, limits=(0.5, 0.9))
+    assert compared(made).startswith("1 difference to size-only compared")
+    assert "1 outside the noise, where about 0.1 would" in compared(made)
+
+
+def test_what_all_allocations_have_in_common_is_said():
+    pins = {"conv1": Candidate.parse("w4a8")}
+    assert held_text(pins, [("a", "b")]) == "`conv1` pinned to w4a8; `a` and `b` tied"
+    assert held_text({}, (), first_last=False) == "first and last layer released"
+    assert held_text({}, ()) == ""
+
+
+def test_uniform_points_of_one_limit_are_told_apart_by_their_candidate():
+    points = [
+        found(UNIFORM, 0, 300, candidates="w8a8 w2a8"),
+        found(UNIFORM, 0, 320, candidates="w8a8 w4a8"),
+        found(OURS, 0, 340, candidates="w8a8 w8a8"),
+    ]
+    made = curve(points)  # the first layer is held: it is the same everywhere
+    names = [point_text(made, p) for p in made.points]
+    assert names == ["uniform w2a8", "uniform w4a8", "made_up + milp"]
+    alone = curve([found(UNIFORM, 0, 300, candidates="w4a8 w4a8")])
+    assert point_text(alone, alone.points[0]) == "uniform w4a8"
+
+
+def test_a_metric_behind_size_only_outside_the_noise_is_said_to_be():
+    made = curve([found(OURS, 0, 340), found(SIZE, 0, 380)])
+    said = next(each for each in verdict(made) if "is ahead of size-only" in each)
+    assert said.endswith("at 0 of 1 limit where the two differ, and behind it at 1.")
+
+
+def test_without_a_size_only_allocation_nothing_is_said_to_be_equal_to_it():
+    made = curve([found(OURS, 0, 340), found(OTHER, 0, 320, candidates="w4a8 w4a8")])
+    assert compared(made) == (
+        "There is no size-only allocation to compare with: nothing is compared."
+    )
+
+
+def test_the_baseline_of_a_series_has_its_method_and_if_it_can_its_solver():
+    def series(kind, solver, method="nearest"):
+        return Series(kind=kind, metric="", solver=solver, method=method)
+
+    every = (
+        series(METRIC, "rlt"),
+        series(METRIC, "dp"),
+        series(SIZE_ONLY, "milp"),
+        series(SIZE_ONLY, "dp"),
+        series(UNIFORM_KIND, ""),
+        series(SIZE_ONLY, "milp", "gptq"),
+        series(METRIC, "milp", "other"),
+    )
+    partners = [baseline_of(every, i) for i in range(len(every))]
+    assert partners == [2, 3, None, None, 2, None, None]
+
+
+def test_fewer_limits_than_asked_for_are_said():
+    assert fewer_limits(4, 4) == ""
+    assert fewer_limits(1, 4).startswith("There is 1 limit instead of 4: the cheapest")
+    assert fewer_limits(3, 4).startswith("There are 3 limits instead of 4")
 
 
 def test_equal_bits_are_no_difference_in_a_table():

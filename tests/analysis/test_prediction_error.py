@@ -126,6 +126,14 @@ def test_a_measurement_proportional_to_the_prediction_has_that_ratio_and_no_spre
     assert each.within.value == pytest.approx(1.0)
 
 
+def test_a_random_allocation_alone_in_its_budget_ranks_nothing_and_is_not_counted():
+    alone = found(RANDOM, 1, N, candidates="w4a8 w4a8", kl=7.0, used=0.9)
+    (each,) = curve_calibrations(curve([*drawn(lambda p: p)[:6], alone], limits=(0.5, 0.9)))
+    assert len(each.drawn) == 7
+    assert each.within is not None
+    assert any(said.startswith("Among 6 random allocations") for said in trust(each, "M"))
+
+
 def test_predictions_the_wrong_way_round_correlate_negatively():
     (each,) = curve_calibrations(curve(drawn(lambda p: 1 / p)))
     assert each.rho is not None

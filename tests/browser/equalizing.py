@@ -7,8 +7,10 @@ from playwright.sync_api import Locator, expect
 from torch import nn
 
 from analysis import catalog
+from analysis.allocation.edit import default_pins
 from analysis.records import Allocation, LayerTable
 from cache.store import Store
+from pages.ui.holding import HELD, Held
 from pages.ui.session import Key
 from tests.browser.server import Server
 from tests.browser.watched import WAIT_MS, Tab
@@ -97,6 +99,9 @@ def table_of(root: Path, name: str = STUDY) -> LayerTable:
 
 def open_at_eight(server: Server, tab: Tab) -> None:
     """Open the page of the demo with every layer at w8a8, the first and the last pinned."""
+    store = Store(server.store)
+    held = Held(pins=default_pins(table_of(server.store)))
+    store.put_part(catalog.study_id(catalog.studies(store)[STUDY]), HELD, held)
     tab.open(server.url("assignment", study=STUDY), "Bit assignment")
     expect(columns(tab).first).to_be_visible(timeout=WAIT_MS)
     release = tab.main.get_by_role("button", name="Release")

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.allocation import allocation_costs, parse_budget
-from analysis.allocation.budgets import CostRow, cost_rows
+from analysis.allocation import allocation_costs, build_problem, parse_budget, solve
+from analysis.allocation.budgets import CostRow, check_budgets, cost_rows
 from analysis.errors import AllocationError, UnknownNameError
 from analysis.records import Allocation, Budget, Candidate
-from tests.reference.allocation import make_table
+from tests.reference.allocation import make_scores, make_table
 
 W4A8, W8A8 = Candidate("int4", "int8"), Candidate("int8", "int8")
 
@@ -28,6 +28,23 @@ def test_other_forms_are_refused(text):
 def test_a_limit_must_be_positive_and_finite(limit):
     with pytest.raises(AllocationError, match="must be a positive number"):
         parse_budget(f"size={limit}")
+
+
+def test_a_resource_has_one_budget():
+    both = [Budget(resource="size", limit=0.5), Budget(resource="size", limit=0.6)]
+    with pytest.raises(AllocationError, match=r"size=0.5, size=0.6; keep the tighter one"):
+        check_budgets(both)
+    check_budgets([both[0], Budget(resource="bops", limit=0.5)])
+
+
+@pytest.mark.parametrize("solver", ["milp", "dp", "greedy", "minmax", "ompq_lp", "uniform"])
+@pytest.mark.parametrize("limit", [1e20, 1e308])
+def test_a_limit_beyond_what_numbers_hold_limits_nothing(solver, limit):
+    table = make_table([100, 300, 50])
+    scores = make_scores(table, "w2a8 w8a8", [[3.0, 1.0], [2.0, 1.0], [5.0, 0.5]])
+    found = solve(build_problem(table, scores, [Budget(resource="size", limit=limit)]), solver)
+    assert {c.text for c in found.allocation.candidates} == {"w8a8"}
+    assert found.budgets[0].used == 1.0
 
 
 def test_an_unknown_resource_names_the_near_one():

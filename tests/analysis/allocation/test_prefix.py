@@ -151,3 +151,13 @@ def test_without_labels_the_share_of_other_predictions_stands_for_the_drop():
     found = solve(problem, "prefix", PrefixOptions(allowed_drop=0.25, order="score"), meter)
     assert found.allocation == problem.allocation((1, 2, 2, 2))
     assert made_up_evaluation(0.1, labelled=False).top1 is nan
+
+
+@pytest.mark.parametrize(
+    ("better", "said"), [(0.5, "gain 0.50 points"), (-0.5, "lose 0.50 points")]
+)
+def test_an_accuracy_above_float_is_called_a_gain(better, said):
+    problem = problem_of(SCORES)
+    meter = Meter(lambda allocation: -better / 100)
+    found = solve(problem, "prefix", PrefixOptions(), meter)
+    assert said in found.notes[0]

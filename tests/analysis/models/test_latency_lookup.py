@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.errors import AllocationError
-from analysis.models.latency import Lookup, known_times, shape_text
+from analysis.models.latency import Lookup, known_times, shape_text, unread_rows
 from analysis.records import Candidate
 from tests.reference.latency import conv_table, times
 
@@ -106,3 +106,11 @@ def test_what_is_missing_is_listed_by_candidate():
         known_times(table, latency, ((W8A8,), (W4A8, W8A8), (W8A8,)))
     assert "misses w4a8: `b`; w8a8: `c`. Add rows" in str(caught.value)
     assert known_times(table, latency, ((W8A8,), (W8A8,), ())) == ((1000,), (2000,), ())
+
+
+def test_rows_that_name_no_layer_and_give_no_shape_are_said_to_be_unread():
+    table = conv_table(4, 4)
+    shaped = ("conv2d:4x1x1x1:4x10x10", "w8a8", 7.0)
+    assert unread_rows(table, times(("a", "w8a8", 5.0), shaped)) == ""
+    said = unread_rows(table, times(("a", "w8a8", 5.0), ("z", "w8a8", 1.0), ("z", "w4a8", 1.0)))
+    assert "names layers that the network does not have, which are not read: `z`." in said

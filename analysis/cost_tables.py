@@ -25,6 +25,7 @@ _AXES: dict[str, tuple[By, bool]] = {
     "act": ("activations", False),
     "act_mib": ("activations", False),
     "bops": ("activations", True),
+    "gbops": ("activations", True),
     "ace": ("activations", True),
 }
 

@@ -38,6 +38,7 @@ RESOURCES = (
     "size_mib",
     "stored_mib",
     "bops",
+    "gbops",
     "avg_bits",
     "act",
     "act_mib",
@@ -45,6 +46,7 @@ RESOURCES = (
     "latency_ms",
 )
 TIMED = ("latency_ms",)  # resources that need a latency table
+_GIGA = 10**9
 _LARGEST = 2**62
 _SHOWN_DIGITS = Context(prec=5, rounding=ROUND_CEILING)
 
@@ -193,13 +195,15 @@ def cost_rows(
 def _one_row(
     table: LayerTable, candidates: tuple[tuple[Candidate, ...], ...], budget: Budget
 ) -> CostRow:
-    if budget.resource in ("bops", "ace"):
+    if budget.resource in ("bops", "gbops", "ace"):
         costs = tuple(
             tuple(layer.macs * bits_of(c.weight) * bits_of(c.activation) for c in own)
             for layer, own in zip(table.layers, candidates, strict=True)
         )
         if budget.resource == "bops":
             return CostRow(budget, costs, 0, reference_bops(table))
+        if budget.resource == "gbops":
+            return CostRow(budget, costs, 0, _GIGA)
         unit = reference_effort(table)  # refuses what could not be counted
         if table.arithmetic is None:
             raise ValueError("an effort that was counted has its record")

@@ -15,6 +15,7 @@ UNIT_TEXT = {
     "size_mib": "MiB",
     "stored_mib": "MiB with scales",
     "bops": "of the w8a8 BOPs",
+    "gbops": "10^9 BOPs per sample",
     "avg_bits": "bits per weight",
     "act": "of the w8a8 peak",
     "act_mib": "MiB",

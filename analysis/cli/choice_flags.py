@@ -58,7 +58,7 @@ def fill_allocate(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="RESOURCE=LIMIT",
         help="size=0.5, bops=0.4, act=0.5 (peak activation memory), ace=0.4 (of w8a8 each), "
-        "size_mib=X, stored_mib=X, act_mib=X, avg_bits=4, latency_ms=X; repeatable",
+        "size_mib=X, stored_mib=X, gbops=X, act_mib=X, avg_bits=4, latency_ms=X; repeatable",
     )
     parser.add_argument(
         "--latency",
@@ -99,7 +99,7 @@ def _sweep(parser: argparse.ArgumentParser, points: int) -> None:
         default="size",
         metavar="NAME",
         help="what is limited, else size: size, bops, act, ace (shares of w8a8), size_mib, "
-        "stored_mib, act_mib, avg_bits or latency_ms",
+        "stored_mib, gbops, act_mib, avg_bits or latency_ms",
     )
     parser.add_argument(
         "--points",

@@ -9,6 +9,7 @@ from analysis.records.curve import METRIC, RANDOM, SIZE_ONLY, UNIFORM
 _LIMITS = {
     "size": "{} × the w8a8 size",
     "bops": "{} × the w8a8 BOPs",
+    "gbops": "{} billion BOPs per sample",
     "size_mib": "{} MiB",
     "stored_mib": "{} MiB with scales",
     "avg_bits": "{} bits per weight",

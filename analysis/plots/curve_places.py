@@ -13,6 +13,7 @@ def axis_title(curve: Curve) -> str:
         "size_mib": "size (MiB)",
         "stored_mib": "size with scales (MiB)",
         "bops": "BOPs per sample (millions)",
+        "gbops": "BOPs per sample (10⁹)",
         "avg_bits": "average weight bits",
         "act": "peak activation memory (share of 8 bits)",
         "act_mib": "peak activation memory (MiB)",

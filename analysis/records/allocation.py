@@ -12,9 +12,9 @@ class Budget(Record):
 
     ``size``, ``bops``, ``act`` and ``ace`` are ratios to the same network with every layer at w8a8,
     ``size_mib``, ``stored_mib`` (with the scales) and ``act_mib`` are in MiB (2^20 bytes),
-    ``avg_bits`` in bits per quantizable weight, ``latency_ms`` in milliseconds per sample. ``act``
-    and ``act_mib`` limit the peak of the activation memory per sample, ``ace`` the arithmetic
-    effort with element-wise operations.
+    ``gbops`` in 10^9 BOPs per sample, ``avg_bits`` in bits per quantizable weight, ``latency_ms``
+    in milliseconds per sample. ``act`` and ``act_mib`` limit the peak of the activation memory per
+    sample, ``ace`` the arithmetic effort with element-wise operations.
     """
 
     resource: str

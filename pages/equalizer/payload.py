@@ -36,6 +36,7 @@ _BUDGETS = {
     "size_mib": ("size", "MiB"),
     "stored_mib": ("size with scales", "MiB"),
     "bops": ("BOPs", _SHARE),
+    "gbops": ("BOPs", "10⁹"),
     "avg_bits": ("average bits", "bits"),
     "act": ("activation peak", _SHARE),
     "act_mib": ("activation peak", "MiB"),

@@ -12,6 +12,7 @@ LIMITS = {
     "size_mib": ("Size in MiB", 0.0001, 1e6, 0.1, 0.01),
     "stored_mib": ("Size with scales in MiB", 0.0001, 1e6, 0.1, 0.01),
     "bops": ("BOPs, share of w8a8", 0.05, 16.0, 0.6, 0.05),
+    "gbops": ("BOPs per sample in 10⁹", 0.0001, 1e6, 1.0, 0.1),
     "avg_bits": ("Average weight bits", 1.0, 32.0, 4.5, 0.5),
     "act": ("Peak activation memory, share of w8a8", 0.05, 4.0, 0.8, 0.05),
     "act_mib": ("Peak activation memory in MiB per sample", 0.0001, 1e6, 0.1, 0.01),

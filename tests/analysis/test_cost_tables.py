@@ -11,7 +11,7 @@ from analysis.errors import AllocationError
 from analysis.records import Arithmetic, Budget, Candidate, LayerTable, Moment
 from tests.reference.allocation import make_table
 
-RESOURCES = ("size", "size_mib", "stored_mib", "avg_bits", "bops", "act", "act_mib", "ace")
+RESOURCES = ("size", "size_mib", "stored_mib", "gbops", "avg_bits", "bops", "act", "act_mib", "ace")
 
 
 def table() -> LayerTable:

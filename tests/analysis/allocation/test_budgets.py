@@ -87,6 +87,8 @@ def test_each_resource_counts_what_its_name_says():
     assert (row("size").fixed, row("avg_bits").fixed, row("bops").fixed) == (160, 0, 0)
     assert row("size").in_unit(row("size").total((1, 0))) == 1.0
     assert row("bops").in_unit(row("bops").total((1, 0))) == 1.0
+    assert row("gbops").costs == row("bops").costs
+    assert row("gbops").in_unit(row("gbops").total((1, 0))) == (6400 + 3840) / 1e9
     assert row("avg_bits").in_unit(row("avg_bits").total((0, 0))) == 280 / 40
     assert row("size_mib").in_unit(8 * 2**20) == 1.0
 

@@ -233,4 +233,6 @@ def test_baselines_are_tied_like_the_answer():
     found = {b.name: b.objectives for b in baselines(tied, size_only)}
     possible = {round(score(plain, c), 9) for c in allowed(plain, ties)}
     assert {round(v, 9) for own in found.values() for v in own} <= possible
-    assert [len(found[name]) for name in ("uniform", "size_only", "random")] == [1, 1, 20]
+    assert (len(found["uniform"]), len(found["size_only"])) == (1, 1)
+    # Few allocations fit; an allocation that is drawn again counts once.
+    assert 1 < len(found["random"]) <= len(allowed(plain, ties))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis import workflow
 from analysis.ptq import PTQ_METHODS
-from pages.ui import allocations, forms, measured, resources, shell, work
+from pages.ui import allocations, forms, measured, resources, shell, trained, work
 from pages.ui.allocations import DRAFT, FILE, SAVED, UNIFORM
 
 page = shell.open_page(
@@ -44,11 +44,15 @@ measured.forecast(page, chosen.allocation)
 found = step.stored(resources.store())
 if found is None:
     measured.warn_if_taken(step)
-    work.obtain(step, "Quantize and measure", measured.estimate(page, method))
+    work.obtain(step, "Quantize and measure", measured.estimate(page, method, options))
+    if trained.trains(method):
+        trained.live(page, recipe, step.key)
 else:
     job = work.latest(step.key)
     measured.result(page, found, job.notes if job else ())
     measured.listing(step)
+    if trained.trains(method):
+        trained.section(page, recipe)
     measured.quantizers(found.ranges)
     shell.link("comparison", "Compare it with the others")
 allocations.command(page, chosen, step.command, "quantize")

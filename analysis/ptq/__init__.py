@@ -1,6 +1,7 @@
 """Post-training quantization methods, one per file; importing the package registers them."""
 
 from analysis.ptq import bias_correction as bias_correction
+from analysis.ptq import eptq as eptq
 from analysis.ptq import nearest as nearest
 from analysis.ptq.task import PTQ_METHODS, PTQTask
 

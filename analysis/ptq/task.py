@@ -8,6 +8,7 @@ from torch import Tensor
 
 from analysis.events import Work
 from analysis.models.network import Network
+from analysis.ptq.training import Parts
 from analysis.quant.configure import Estimates, Quantization
 from analysis.quant.statistics import ActivationStatistics
 from analysis.records import Allocation, QuantSettings
@@ -19,7 +20,8 @@ class PTQTask:
     """A network, the allocation to realise and the calibration samples.
 
     ``inputs`` returns the preprocessed calibration samples with the given numbers, (B, ...).
-    ``estimates`` holds the quantizers of this network that were estimated before.
+    ``estimates`` holds the quantizers of this network that were estimated before, ``parts`` what an
+    interrupted training goes on from.
     """
 
     network: Network
@@ -29,7 +31,10 @@ class PTQTask:
     inputs: Callable[[range], Tensor]
     n: int
     estimates: Estimates = field(default_factory=Estimates)
+    parts: Parts | None = None
 
 
+# A method that needs this trains for minutes: its result is stored, its state on the way too.
+TRAINED = "training"
 PTQMethod = Callable[[PTQTask, Any], Work[Quantization]]
 PTQ_METHODS: Registry[PTQMethod] = Registry("method")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from analysis.quant.formats import get_format
 from analysis.quant.quantizer import Quantizer, affine_quantizer, symmetric_quantizer
 from analysis.quant.ranges import RANGE_ESTIMATORS, Interval, Levels, Samples
 from analysis.quant.statistics import ActivationStatistics, weight_samples
-from analysis.records import FLOAT, Allocation, Layer, QuantSettings, TensorRange
+from analysis.records import FLOAT, Allocation, FloatArray, Layer, QuantSettings, TensorRange
 
 SCOPES = ("tensor", "layer_input")
 
@@ -28,7 +29,7 @@ class Quantization:
 
     ``weight_values`` holds fake-quantized weights that a method computed itself; where a layer has
     none its weight is rounded to the nearest value of its quantizer. ``biases`` holds the biases
-    that a method changed.
+    that a method changed, ``log`` how a training went.
     """
 
     weights: dict[str, Quantizer] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Quantization:
     weight_values: dict[str, Tensor] = field(default_factory=dict)
     biases: dict[str, Tensor] = field(default_factory=dict)
     ranges: tuple[TensorRange, ...] = ()
+    log: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 @dataclass(slots=True)
@@ -189,21 +191,30 @@ def plan_of(network: Network, quantization: Quantization, settings: QuantSetting
             value = quantization.weights[layer.name](network.weight(layer))
         if value is not None:
             weights |= dict.fromkeys(layer.calls, value)
-    activations: Mapping[int, Transform] = quantization.activations
-    if settings.scope == "tensor":
+    activations = activation_plan(network, quantization.activations, settings.scope)
+    return Plan(weights=weights, biases=biases) | activations
+
+
+def activation_plan(network: Network, transforms: Mapping[int, Transform], scope: str) -> Plan:
+    """Return the plan that transforms activations, by tensor id, where the scope says.
+
+    Args:
+        network: The network.
+        transforms: Quantizers, or whatever stands for them while they are trained.
+        scope: ``tensor``: every reader sees the transformed tensor; ``layer_input``: layers do.
+    """
+    if scope == "tensor":
         slots = {
-            (t.call, t.slot): activations[t.id]
-            for t in network.table.tensors
-            if t.id in activations
+            (t.call, t.slot): transforms[t.id] for t in network.table.tensors if t.id in transforms
         }
-        return Plan(weights=weights, biases=biases, outputs=slots)
+        return Plan(outputs=slots)
     inputs = {
-        call: activations[tensor]
+        call: transforms[tensor]
         for layer in network.table.layers
         for call, tensor in zip(layer.calls, layer.inputs, strict=True)
-        if tensor in activations
+        if tensor in transforms
     }
-    return Plan(weights=weights, biases=biases, inputs=inputs)
+    return Plan(inputs=inputs)
 
 
 @contextmanager

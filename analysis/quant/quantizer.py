@@ -34,18 +34,18 @@ class Quantizer:
 
     def codes(self, x: Tensor) -> Tensor:
         """Return the integer codes of ``x`` in its dtype; ties round to even."""
-        scale, zero_point = self._shaped(x)
+        scale, zero_point = self.shaped(x)
         return torch.clamp(torch.round(x / scale) + zero_point, self.qmin, self.qmax)
 
     def clipped(self, x: Tensor) -> Tensor:
         """Return which values lie more than half a step beyond the outermost levels."""
-        scale, zero_point = self._shaped(x)
+        scale, zero_point = self.shaped(x)
         codes = torch.round(x / scale) + zero_point
         return (codes < self.qmin) | (codes > self.qmax)
 
     def values(self, codes: Tensor) -> Tensor:
         """Return the real values of codes."""
-        scale, zero_point = self._shaped(codes)
+        scale, zero_point = self.shaped(codes)
         return (codes - zero_point) * scale
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -65,7 +65,8 @@ class Quantizer:
         codes = torch.div(x, scale).round_().clamp_(self.qmin - zero_point, self.qmax - zero_point)
         return codes.mul_(scale)
 
-    def _shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point so that they apply along ``axis`` of ``x``, in its dtype."""
         scale, zero_point = self.scale.to(x), self.zero_point.to(x)
         if self.axis is None:
             return scale, zero_point

@@ -40,6 +40,7 @@ from analysis.records.outputs import LayerErrors, OutputChanges
 from analysis.records.scores import NOISE, ScoreTable
 from analysis.records.storage import Storage, Stored, StoredLayer
 from analysis.records.study import DataRef, ModelRef, Study, StudySpec
+from analysis.records.trained import Trained
 
 __all__ = [
     "FLOAT",
@@ -100,4 +101,5 @@ __all__ = [
     "Study",
     "StudySpec",
     "TensorRange",
+    "Trained",
 ]

@@ -14,7 +14,7 @@ from analysis.workflow.measuring import float_outputs, measure, quantize
 from analysis.workflow.naming import default_name, free_name, summary
 from analysis.workflow.opening import layers, model_inputs, open_study, opening, statistics
 from analysis.workflow.recalibrating import recalibrated
-from analysis.workflow.recipe import Quantized, Recipe, quantized
+from analysis.workflow.recipe import Quantized, Recipe, quantized, training
 from analysis.workflow.scoring import DEFAULT_CANDIDATES, MEMORY_MIB, score, score_again
 from analysis.workflow.sweeping import pareto
 from analysis.workflow.timing import latency
@@ -56,5 +56,6 @@ __all__ = [
     "score_again",
     "statistics",
     "summary",
+    "training",
     "unmet",
 ]

@@ -1,17 +1,23 @@
 """How a network is quantized: what a step that needs a quantized network is told."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
 from typing import Any
 
-from analysis.commands import changed_options, changed_settings
-from analysis.events import Work
+from analysis.commands import changed_options, changed_settings, command_line
+from analysis.events import Note, Work, noted
 from analysis.models.network import Network
 from analysis.models.replay import Plan
 from analysis.options import Options, as_dict
 from analysis.ptq import PTQ_METHODS, PTQTask
+from analysis.ptq.nearest import nearest
+from analysis.ptq.task import TRAINED
+from analysis.ptq.trained import from_arrays, to_arrays
+from analysis.ptq.training import LOGGED
 from analysis.quant.configure import Estimates, Quantization, check_allocation, plan_of
-from analysis.records import Allocation, QuantSettings, Study
-from analysis.workflow.opening import statistics
+from analysis.records import Allocation, QuantSettings, Study, Trained
+from analysis.steps import Step, StoredParts
+from analysis.workflow.opening import model_inputs, statistics
 from analysis.workflow.recalibrating import check_recalibrations, recalibrated, versions
 from analysis.workspace import Workspace, calibration_inputs
 
@@ -99,8 +105,57 @@ def quantized(workspace: Workspace, study: Study, recipe: Recipe) -> Work[Quanti
     loaded = workspace.live(study)
     check_allocation(loaded.network, recipe.allocation)
     network = yield from recalibrated(workspace, study, recipe.recalibrations)
+    task = yield from _task(workspace, study, recipe, network)
+    method = PTQ_METHODS[recipe.method]
+    if TRAINED in method.needs:
+        made = yield from training(workspace, study, recipe).need(workspace.store)
+        for note in made.notes:
+            yield Note(note)
+        start = yield from nearest(task, Options())
+        found = from_arrays(network, start, made.arrays)
+    else:
+        found = yield from method.function(task, recipe.chosen)
+    return Quantized(network, found, plan_of(network, found, recipe.settings))
+
+
+def training(workspace: Workspace, study: Study, recipe: Recipe) -> Step[Trained]:
+    """Train a network by a recipe whose method trains.
+
+    Its state is kept on the way: interrupted, it goes on where it was and ends with the same
+    result.
+    """
+
+    def work(parts: StoredParts) -> Work[Trained]:
+        begin = perf_counter()
+        network = yield from recalibrated(workspace, study, recipe.recalibrations)
+        task = yield from _task(workspace, study, recipe, network)
+        task = replace(task, parts=parts)
+        method = PTQ_METHODS[recipe.method]
+        found, notes = yield from noted(method.function(task, recipe.chosen))
+        return Trained(
+            arrays=to_arrays(network, found),
+            logged=LOGGED,
+            log=found.log,
+            notes=notes,
+            seconds=perf_counter() - begin,
+        )
+
+    return Step(
+        name="train",
+        version=recipe.version,
+        title=PTQ_METHODS[recipe.method].title,
+        command=command_line("quantize", study.spec, recipe.flags),
+        record=Trained,
+        inputs=model_inputs(study) | {"calibration": study.calibration.digest},
+        options=recipe.key,
+        work=work,
+    )
+
+
+def _task(workspace: Workspace, study: Study, recipe: Recipe, network: Network) -> Work[PTQTask]:
+    loaded = workspace.live(study)
     ranges = yield from statistics(workspace, study, recipe.recalibrations).need(workspace.store)
-    task = PTQTask(
+    return PTQTask(
         network=network,
         allocation=recipe.allocation,
         settings=recipe.settings,
@@ -109,5 +164,3 @@ def quantized(workspace: Workspace, study: Study, recipe: Recipe) -> Work[Quanti
         n=study.calibration.n,
         estimates=loaded.estimates.setdefault(recipe.recalibrations, Estimates()),
     )
-    found = yield from PTQ_METHODS[recipe.method].function(task, recipe.chosen)
-    return Quantized(network, found, plan_of(network, found, recipe.settings))

@@ -19,6 +19,7 @@ _NEEDS = {
     "backward": "backward passes",
     "interactions": "scores with interactions of layers",
     "measured": "accuracy measured on the way",
+    "training": "a training, which is stored on the way",
 }
 
 
@@ -54,8 +55,18 @@ def _widget(spec: OptionSpec, key: str) -> object:
             persist_state="session",
             help=spec.help,
         )
+    default = float(spec.default)
     return st.number_input(
-        label, low, high, float(spec.default), key=key, persist_state="session", help=spec.help
+        label,
+        None if low is None else float(low),
+        None if high is None else float(high),
+        default,
+        # A rate of 0.001 would read as 0.00 and be stepped over by the usual hundredth.
+        step=abs(default) / 10 or 0.01,
+        format="%.5g",
+        key=key,
+        persist_state="session",
+        help=spec.help,
     )
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis import catalog, workflow
 from analysis.allocation.problem import allocation_costs
+from analysis.options import Options, as_dict
 from analysis.records import (
     Allocation,
     Configuration,
@@ -21,6 +22,7 @@ from pages.ui.allocations import Chosen
 from pages.ui.shell import Page
 
 _CLIPPING = 0.05
+_PASSES = 5  # a quantized pass with its backward pass, in float passes
 
 
 def forecast(page: Page, allocation: Allocation) -> None:
@@ -33,9 +35,12 @@ def forecast(page: Page, allocation: Allocation) -> None:
     )
 
 
-def estimate(page: Page, method: str) -> str:
+def estimate(page: Page, method: str, options: Options | None = None) -> str:
     """Say what measuring takes: from earlier runs of the method if there are any."""
     store, study = resources.store(), page.study
+    chosen = {} if options is None else as_dict(options)
+    if "steps" in chosen and "batch_size" in chosen:
+        return _training(page, int(chosen["steps"]), int(chosen["batch_size"]))
     runs = [
         each.seconds
         for each in catalog.configurations(store, study).values()
@@ -50,6 +55,16 @@ def estimate(page: Page, method: str) -> str:
     else:
         time, more = "1 s for the demo", " twice, the first time through the float network"
     return f"about {time}: {study.evaluation.n:,} evaluation samples{more}"
+
+
+def _training(page: Page, steps: int, batch: int) -> str:
+    """Say what a training takes: a float pass, a pass and a backward pass over a batch a step."""
+    reference = catalog.float_outputs(resources.store(), page.study)
+    said = f"{steps:,} steps of {batch} samples"
+    if reference is None:
+        return f"{said}; about 30 ms each for the demo"
+    each = _PASSES * batch * reference.measured.seconds / reference.measured.n
+    return f"about {words.seconds(max(steps * each, 1.0))}: {said}, by the time of a float pass"
 
 
 def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> None:

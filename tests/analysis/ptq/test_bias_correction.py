@@ -17,11 +17,11 @@ from analysis.options import build
 from analysis.ptq import PTQ_METHODS, PTQTask
 from analysis.ptq.bias_correction import clipped_mean
 from analysis.quant.configure import Quantization, fake_quantized, plan_of
-from analysis.quant.statistics import collect_statistics
 from analysis.recalibration import RECALIBRATIONS, RecalibrationTask
-from analysis.records import Allocation, Candidate, QuantSettings
+from analysis.records import QuantSettings
 from tests.analysis.models import toys
 from tests.analysis.models.toys import batch, conv, randomised, toy
+from tests.reference.quantizing import task_of
 from tests.reference.recalibration import channel_means, clipped_gaussian_mean
 from tests.reference.work import finish
 
@@ -31,15 +31,6 @@ PER_TENSOR = QuantSettings(per_channel=False, activation_range="min_max")
 def digits(split: str, n: int) -> Tensor:
     pixels = torch.from_numpy(load_split(split)[0][:n].astype(np.float32)) / 255
     return (pixels - demo.DEMO_MEAN) / demo.DEMO_STD
-
-
-def task_of(network: Network, x: Tensor, text: str, settings: QuantSettings, **other) -> PTQTask:
-    names = network.table.names
-    allocation = Allocation(
-        layers=names, candidates=tuple(Candidate.parse(other.get(n, text)) for n in names)
-    )
-    statistics = finish(collect_statistics(network, lambda: [x], 1))
-    return PTQTask(network, allocation, settings, statistics, lambda r: x[r.start : r.stop], len(x))
 
 
 def corrected(task: PTQTask, **options: object) -> tuple[Quantization, str]:

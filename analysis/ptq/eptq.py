@@ -1,0 +1,154 @@
+"""EPTQ: the whole quantized network is trained towards the float one, weighted by attention."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from analysis.errors import OptionError
+from analysis.events import Note, Work
+from analysis.models.network import Network
+from analysis.options import Options, option
+from analysis.ptq.nearest import nearest
+from analysis.ptq.schedule import Schedule
+from analysis.ptq.student import Student
+from analysis.ptq.task import PTQ_METHODS, TRAINED, PTQTask
+from analysis.ptq.teacher import Teacher
+from analysis.ptq.training import Course, Rates, divergence, train
+from analysis.quant.configure import Quantization
+
+# Fewer samples than this are learnt by heart.
+_FEW = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EptqOptions(Options):
+    """Options of :func:`eptq`."""
+
+    steps: int = option(2000, low=1, high=1_000_000, help="Length of the training, in batches.")
+    batch_size: int = option(32, low=1, high=4096, help="Samples of a step.")
+    weighting: str = option(
+        "balanced",
+        choices=("attention", "balanced", "averaged", "none"),
+        help="How much an error counts: by the attention of its sample and layer; balanced, so "
+        "that all layers count the same for what their outputs vary; averaged over the samples; "
+        "or by what the layer's output varies alone.",
+    )
+    rounding_rate: float = option(3e-2, low=0, high=10, help="Learning rate of the roundings.")
+    scale_rate: float = option(1e-3, low=0, high=1, help="Learning rate of the weights' scales.")
+    bias_rate: float = option(1e-3, low=0, high=1, help="Learning rate of the biases.")
+    step_rate: float = option(1e-3, low=0, high=1, help="Learning rate of the activations' steps.")
+    optimizer: str = option("adam", choices=("adam", "radam"), help="Which optimizer.")
+    activations: str = option(
+        "gradual",
+        choices=("gradual", "drop", "whole"),
+        help="Activations turn into quantized ones over the first half, or a random half of the "
+        "values is quantized (QDrop), or all of them from the start.",
+    )
+    logits: float = option(
+        0.0, low=0, high=1e6, help="Weight of the KL divergence of the logits, in the loss."
+    )
+    probes: int = option(
+        100,
+        low=1,
+        high=10_000,
+        help="Backward passes for the attention; exact up to so many classes.",
+    )
+    memory_mib: int = option(
+        1024, low=0, high=1_000_000, help="Memory for the float network's outputs, in MiB."
+    )
+    seed: int = option(0, low=0, high=2**31 - 1, help="Seed of the order of the samples.")
+
+
+@PTQ_METHODS.register(
+    "eptq",
+    title="EPTQ: network-wise, by attention",
+    answers="What does the network measure when all its roundings are trained together?",
+    reference="Gordon et al. 2023 (EPTQ), arXiv:2309.11531",
+    needs=(TRAINED,),
+    options=EptqOptions,
+    cost="a pass and a backward pass over a batch a step",
+)
+def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
+    """Train roundings, scales, biases and activation steps of the whole network.
+
+    It begins with what rounding to nearest gives. Roundings are fixed one after the other, the
+    surest first, while the rest makes up for them, so that the network that is trained towards is
+    the one that is returned. An eighth of the samples, at most 128, is held out; where the trained
+    network diverges more from the float one there than rounding to nearest, that is returned.
+    """
+    start = yield from nearest(task, Options())
+    if not any((options.rounding_rate, options.scale_rate, options.bias_rate, options.step_rate)):
+        raise OptionError("At least one learning rate must be above 0, all are 0: set one.")
+    if not start.weights:
+        yield Note("No weight is quantized: nothing is trained.")
+        return start
+    student = Student.of(task.network, start, task.settings)
+    calls = [layer.calls[0] for layer in task.network.table.layers if layer.name in student.weights]
+    teacher = Teacher(task.network, calls, task.inputs, task.n, options.memory_mib)
+    yield from teacher.work()
+    if not teacher.kept:
+        yield Note(
+            f"The float outputs take {teacher.mib:,.0f} MiB, more than {options.memory_mib:,}: "
+            "they are computed again for every batch."
+        )
+    held_out = min(128, task.n // 8)
+    if task.n - held_out < _FEW:
+        yield Note(
+            f"Only {task.n - held_out} samples are trained on, fewer than {_FEW}: what they teach "
+            "may not carry over. Use more calibration samples."
+        )
+    course = Course(
+        schedule=Schedule(options.steps),
+        rates=Rates(
+            options.rounding_rate, options.scale_rate, options.bias_rate, options.step_rate
+        ),
+        batch_size=options.batch_size,
+        seed=options.seed,
+        optimizer=options.optimizer,
+        activations=options.activations,
+        logits=options.logits,
+    )
+    importance = yield from _importance(teacher, options)
+    found = yield from train(student, start, teacher, importance, course, held_out, task.parts)
+    rows = torch.arange(task.n - held_out if held_out else 0, task.n)
+    before, _ = divergence(student, start, teacher, rows)
+    after, agreement = divergence(student, found, teacher, rows)
+    samples = f"{len(rows)} samples that were {'held out' if held_out else 'trained on'}"
+    said = (
+        f"on {samples} the KL from the float network is {after:.3g} nats after training, "
+        f"{before:.3g} rounded to nearest"
+    )
+    if not after <= before:
+        yield Note(f"Rounding to nearest is kept: {said}.")
+        return replace(start, log=found.log)
+    yield Note(f"{said[0].upper()}{said[1:]}; {agreement:.1%} keep its prediction.")
+    yield Note(_moved(task.network, found))
+    return found
+
+
+def _importance(teacher: Teacher, options: EptqOptions) -> Work[Tensor]:
+    """Return the weight of every sample's and layer's squared error, (N, L)."""
+    even = (1.0 / teacher.variances().clamp_min(1e-12)).expand(teacher.n, -1)
+    if options.weighting == "none":
+        return even
+    attention = yield from teacher.attention(options.probes, options.seed)
+    mean = attention.mean(0, keepdim=True).expand_as(attention)
+    if options.weighting == "balanced":
+        return even * attention / mean.clamp_min(1e-12)
+    return mean if options.weighting == "averaged" else attention
+
+
+def _moved(network: Network, found: Quantization) -> str:
+    """Say how many codes are not those nearest to the float weights on the trained grid."""
+    moved, sizes = {}, {}
+    for name, quantizer in found.weights.items():
+        weight = network.weight(network.layer(name))
+        codes = quantizer.codes(found.weight_values[name])
+        moved[name] = int((codes != quantizer.codes(weight)).sum())
+        sizes[name] = weight.numel()
+    most = max(moved, key=lambda name: moved[name] / sizes[name])
+    return (
+        f"{sum(moved.values()) / sum(sizes.values()):.1%} of the weights are not rounded to the "
+        f"nearest level, most in `{most}` ({moved[most] / sizes[most]:.1%})."
+    )

@@ -1,0 +1,46 @@
+"""How a training goes, while it runs and afterwards."""
+
+import streamlit as st
+
+from analysis import workflow
+from analysis.options import as_dict
+from analysis.plots.training import training_curves
+from analysis.ptq import PTQ_METHODS
+from analysis.ptq.task import TRAINED
+from analysis.ptq.training import LOGGED
+from analysis.steps import StoredParts
+from pages.ui import charts, resources, work
+from pages.ui.shell import Page
+
+_POLL_SECONDS = 2.0
+
+
+def trains(method: str) -> bool:
+    """Tell whether a method trains, and takes minutes."""
+    return TRAINED in PTQ_METHODS[method].needs
+
+
+def section(page: Page, recipe: workflow.Recipe) -> None:
+    """Draw how the training of a recipe went."""
+    found = workflow.training(resources.workspace(), page.study, recipe).stored(resources.store())
+    if found is None or not len(found.log):
+        return
+    st.subheader("Training", anchor=False)
+    charts.draw(training_curves(found.logged, found.log), "training")
+
+
+def live(page: Page, recipe: workflow.Recipe, job_key: str) -> None:
+    """Draw how far a training is, as long as its job runs, and where an interrupted one stands."""
+    job = work.latest(job_key)
+    running = job is not None and job.active
+    st.fragment(_live, run_every=_POLL_SECONDS if running else None)(page, recipe)
+
+
+def _live(page: Page, recipe: workflow.Recipe) -> None:
+    store = resources.store()
+    key = workflow.training(resources.workspace(), page.study, recipe).key
+    kept = StoredParts(store, key).load("training")
+    if kept is None or not len(kept["log"]):
+        return
+    steps = int(as_dict(recipe.chosen).get("steps", 0))
+    charts.draw(training_curves(LOGGED, kept["log"], steps), "training-live")

@@ -1,0 +1,218 @@
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.data.digits import load_split
+from analysis.errors import OptionError
+from analysis.events import Note, Progress
+from analysis.models import demo
+from analysis.models.network import build_network
+from analysis.options import Options, build
+from analysis.ptq import PTQ_METHODS, PTQTask
+from analysis.ptq.nearest import nearest
+from analysis.ptq.student import Student
+from analysis.ptq.teacher import Teacher
+from analysis.ptq.trained import from_arrays, to_arrays
+from analysis.ptq.training import LOGGED, divergence
+from analysis.quant.configure import Quantization, plan_of
+from analysis.records import QuantSettings
+from tests.reference.quantizing import task_of
+from tests.reference.work import finish
+
+SETTINGS = QuantSettings(activation_range="min_max")
+
+
+@dataclass
+class Kept:
+    """Parts in memory, as copies, as a store keeps them."""
+
+    arrays: dict[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+    def load(self, name: str) -> Mapping[str, np.ndarray] | None:
+        return self.arrays.get(name)
+
+    def save(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self.arrays[name] = {key: np.array(value) for key, value in arrays.items()}
+
+
+def demo_task(n: int, text: str = "w2a8") -> PTQTask:
+    """The residual demo network on n digits, its ends in w8a8."""
+    pixels = torch.from_numpy(load_split("train")[0][:n].astype(np.float32)) / 255
+    x = (pixels - demo.DEMO_MEAN) / demo.DEMO_STD
+    network = build_network(demo.load("digits-resnet"), x[:2])
+    ends = {network.table.names[0]: "w8a8", network.table.names[-1]: "w8a8"}
+    return task_of(network, x, text, SETTINGS, **ends)
+
+
+@pytest.fixture(scope="module")
+def digits() -> PTQTask:
+    return demo_task(200)
+
+
+@pytest.fixture(scope="module")
+def task() -> PTQTask:
+    return demo_task(64)
+
+
+def eptq(task: PTQTask, **options: object) -> tuple[Quantization, list[str]]:
+    method = PTQ_METHODS["eptq"]
+    work = method.function(task, build(method.options, {"steps": 40, "batch_size": 8} | options))
+    notes = []
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            return end.value, notes
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+
+def same(one: Quantization, other: Quantization) -> bool:
+    pairs = [(one.weight_values, other.weight_values), (one.biases, other.biases)]
+    tensors = all(torch.equal(a[n], b[n]) for a, b in pairs for n in a.keys() | b.keys())
+    return tensors and all(
+        torch.equal(a[n].scale, b[n].scale)
+        for a, b in ((one.weights, other.weights), (one.activations, other.activations))
+        for n in a.keys() | b.keys()
+    )
+
+
+def test_two_bits_that_rounding_to_nearest_loses_are_won_back_on_digits(digits):
+    start = finish(nearest(digits, Options()))
+    found, notes = eptq(digits, steps=60)
+    teacher = Teacher(digits.network, (0,), digits.inputs, digits.n, 0.0)
+    rows = torch.arange(175, 200)
+    student = Student.of(digits.network, start, SETTINGS)
+    before, _ = divergence(student, start, teacher, rows)
+    after, agreement = divergence(student, found, teacher, rows)
+    assert before > 1.0
+    assert after < 0.2
+    assert agreement > 0.9
+    assert any("not rounded to the nearest level" in note for note in notes)
+    assert any(note.startswith("Only 175 samples") for note in notes)
+
+
+def test_every_rounding_is_decided_and_the_log_says_so(task):
+    found, _ = eptq(task)
+    log = dict(zip(LOGGED, found.log.T, strict=True))
+    assert log["step"].tolist() == list(range(1, 41))
+    assert log["undecided"][-1] == 0.0
+    assert log["fixed"][-1] == 1.0
+    assert (np.diff(log["fixed"]) >= 0).all()
+    for name, quantizer in found.weights.items():
+        values = found.weight_values[name]
+        assert torch.equal(quantizer.values(quantizer.codes(values)), values)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"activations": "drop"}, {"optimizer": "radam", "weighting": "none"}],
+    ids=["defaults", "drop", "radam unweighted"],
+)
+def test_an_interrupted_training_goes_on_and_ends_with_the_same(task, options):
+    whole, _ = eptq(task, **options)
+    parts = Kept()
+    method = PTQ_METHODS["eptq"]
+    cut = method.function(
+        replace(task, parts=parts), build(method.options, {"steps": 40, "batch_size": 8} | options)
+    )
+    for event in cut:
+        if isinstance(event, Progress) and event.total == 40 and event.done >= 23:
+            cut.close()
+            break
+    assert parts.arrays
+    resumed, notes = eptq(replace(task, parts=parts), **options)
+    assert any(note.startswith("Goes on after") for note in notes)
+    assert same(whole, resumed)
+    assert np.array_equal(whole.log, resumed.log)
+
+
+def test_a_seed_gives_one_result_and_another_seed_another(task):
+    first, _ = eptq(task, seed=1)
+    assert same(first, eptq(task, seed=1)[0])
+    assert not same(first, eptq(task, seed=2)[0])
+
+
+def test_outputs_that_are_kept_and_outputs_computed_again_teach_the_same(task):
+    kept, _ = eptq(task)
+    again, notes = eptq(task, memory_mib=0)
+    assert any("computed again for every batch" in note for note in notes)
+    assert same(kept, again)
+
+
+def test_a_training_that_makes_it_worse_returns_rounding_to_nearest():
+    task = demo_task(64, "w8a8")
+    start = finish(nearest(task, Options()))
+    found, notes = eptq(task, bias_rate=1.0, scale_rate=1.0, steps=5)
+    assert any(note.startswith("Rounding to nearest is kept") for note in notes)
+    with torch.no_grad():
+        x = task.inputs(range(8))
+        network = task.network
+        one = network(x, plan_of(network, found, SETTINGS))
+        assert torch.equal(one, network(x, plan_of(network, start, SETTINGS)))
+
+
+def test_without_a_rate_for_roundings_every_code_is_the_nearest_on_the_first_grid(task):
+    start = finish(nearest(task, Options()))
+    found, _ = eptq(task, rounding_rate=0.0, steps=5)
+    for layer in task.network.table.layers:
+        codes = found.weights[layer.name].codes(found.weight_values[layer.name])
+        assert torch.equal(codes, start.weights[layer.name].codes(task.network.weight(layer)))
+
+
+def test_a_training_of_nothing_is_refused(task):
+    rates = dict.fromkeys(["rounding_rate", "bias_rate", "scale_rate", "step_rate"], 0.0)
+    with pytest.raises(OptionError, match="above 0"):
+        eptq(task, **rates)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_good_state(task, monkeypatch):
+    network = task.network
+    second = network.table.names[1]
+    plain = Student.plan
+    calls = iter(range(1_000))
+
+    def plan(self: Student, mixing=None):
+        if next(calls) == 7:
+            with torch.no_grad():
+                self.biases[second].fill_(float("nan"))
+        return plain(self, mixing)
+
+    monkeypatch.setattr(Student, "plan", plan)
+    found, notes = eptq(task, steps=20)
+    said = next(note for note in notes if note.startswith("Training stopped"))
+    assert f"after 7 of 20 steps: `{second}`" in said
+    assert all(value.isfinite().all() for value in found.weight_values.values())
+    assert len(found.log) == 7
+
+
+def test_attention_weights_are_squared_jacobian_norms_per_element(task):
+    network = task.network
+    layer = network.table.layers[-1]  # its outputs are the logits or lead to them linearly
+    teacher = Teacher(network, layer.calls, task.inputs, task.n, 1.0)
+    found = finish(teacher.attention(probes=100, seed=0))
+    assert found.shape == (task.n, 1)
+    assert float(found.std()) == pytest.approx(0.0, abs=1e-6)  # linear: the same for every sample
+
+
+def test_arrays_hold_a_trained_quantization_bit_for_bit(task):
+    found, _ = eptq(task)
+    start = finish(nearest(task, Options()))
+    arrays = {name: np.array(array) for name, array in to_arrays(task.network, found).items()}
+    back = from_arrays(task.network, start, arrays)
+    with torch.no_grad():
+        x = task.inputs(range(8))
+        one = task.network(x, plan_of(task.network, found, SETTINGS))
+        other = task.network(x, plan_of(task.network, back, SETTINGS))
+    assert torch.equal(one, other)
+
+
+def test_nothing_is_trained_where_no_weight_is_quantized(task):
+    network = task.network
+    plain = task_of(network, task.inputs(range(task.n)), "wfloata8", SETTINGS)
+    found, notes = eptq(plain)
+    assert not found.weights
+    assert notes == ["No weight is quantized: nothing is trained."]

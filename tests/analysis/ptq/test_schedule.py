@@ -1,0 +1,26 @@
+import pytest
+
+from analysis.ptq.schedule import Schedule
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 100, 2000])
+def test_whatever_the_length_everything_is_fixed_at_the_end(steps):
+    assert Schedule(steps).fixed(steps - 1) == 1.0
+    assert Schedule(steps).quantized(steps - 1) == 1.0
+
+
+@pytest.mark.parametrize("steps", [20, 2000])
+def test_nothing_is_fixed_before_the_begin_and_what_is_fixed_only_grows(steps):
+    schedule = Schedule(steps)
+    shares = [schedule.fixed(step) for step in range(steps)]
+    assert shares[: steps // 5] == [0.0] * (steps // 5)
+    assert shares == sorted(shares)
+    assert shares[round(0.85 * steps) - 1] == pytest.approx(1.0)
+    assert shares[round(0.84 * steps) - 2] < 1.0
+
+
+def test_runs_of_other_lengths_are_stretched_copies():
+    short, long = Schedule(100), Schedule(1000)
+    for step in range(100):
+        assert short.fixed(step) == pytest.approx(long.fixed(10 * step + 9))
+        assert short.rate(step) == pytest.approx(long.rate(10 * step))

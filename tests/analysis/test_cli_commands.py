@@ -24,12 +24,7 @@ from analysis.sensitivity.output_kl import OutputKLOptions
 from analysis.study import demo_spec
 from analysis.workspace import Workspace
 from cache.store import Store
-from tests.analysis.cli_studies import MODEL, images, make_lab, say
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return make_lab(tmp_path)
+from tests.analysis.cli_studies import MODEL, images, say
 
 
 @pytest.fixture

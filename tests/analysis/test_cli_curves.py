@@ -13,32 +13,9 @@ from analysis.cli.session import Session
 from analysis.events import Finished, Note, Progress, result
 from analysis.records import Budget, Configuration, QuantSettings, StudySpec
 from analysis.records.curve import METRIC, RANDOM, SIZE_ONLY
-from analysis.workspace import Workspace
-from cache.store import Store
-from tests.analysis.cli_studies import MODEL, make_lab, say
+from tests.analysis.cli_studies import MODEL, say
 
 FEW = ("--candidates", "w2a8,w4a8,w8a8", "--release-first-last")
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return make_lab(tmp_path)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(Store(tmp_path / "own"), allow_factory=True)
-
-
-@pytest.fixture
-def study(lab, workspace):
-    spec = StudySpec(
-        model=MODEL,
-        calibration=f"npz:{lab.folder / 'calibration.npz'}",
-        evaluation=f"npz:{lab.folder / 'evaluation.npz'}",
-        normalize="none",
-    )
-    return result(workflow.opening(workspace, spec))
 
 
 PLAN = workflow.CurvePlan(

@@ -13,11 +13,6 @@ from analysis.sensitivity.task import batch_limit
 from tests.analysis.cli_studies import make_lab
 
 
-@pytest.fixture
-def lab(tmp_path):
-    return make_lab(tmp_path)
-
-
 def test_agreement_says_what_ranks_like_the_reference(lab):
     found = lab.json("agreement", "--metrics", "layer_mse,size_only", "--reference", "output_sqnr")
     assert found["metrics"] == ["layer_mse", "size_only"]

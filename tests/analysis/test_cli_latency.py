@@ -14,7 +14,7 @@ from analysis.records import Budget, Candidate, StudySpec
 from analysis.workflow.allocating import latency_digest
 from analysis.workspace import Workspace
 from cache.store import Store
-from tests.analysis.cli_studies import MODEL, make_lab, say
+from tests.analysis.cli_studies import MODEL, say
 from tests.reference.latency import times
 
 LAYERS = ["0", "3", "7"]
@@ -22,11 +22,6 @@ FEW = ("--repeats", 5, "--warm-up", 1)
 # Layer 3 is as fast in four bits as in eight.
 TABLE = "layer,candidate,ms\n0,w8a8,1\n3,w4a8,2\n3,w8a8,2\n7,w8a8,0.5\n"
 SEARCH = ("--metric", "output_kl", "--candidates", "w4a8,w8a8", "--budget", "latency_ms=3.5")
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return make_lab(tmp_path)
 
 
 @pytest.fixture

@@ -6,36 +6,12 @@ import pytest
 
 from analysis import workflow
 from analysis.cli.session import Session
-from analysis.events import result
-from analysis.records import Budget, Candidate, StudySpec
-from analysis.workspace import Workspace
-from cache.store import Store
-from tests.analysis.cli_studies import MODEL, make_lab, say
+from analysis.records import Budget, Candidate
+from tests.analysis.cli_studies import say
 
 METRIC = ("--metric", "layer_mse", "--candidates", "w2a8,w4a8,w8a8")
 FREE = (*METRIC, "--release-first-last")
 PINS = {"3": Candidate.parse("w4a8"), "0": Candidate.parse("w5a8")}
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return make_lab(tmp_path)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(Store(tmp_path / "own"), allow_factory=True)
-
-
-@pytest.fixture
-def study(lab, workspace):
-    spec = StudySpec(
-        model=MODEL,
-        calibration=f"npz:{lab.folder / 'calibration.npz'}",
-        evaluation=f"npz:{lab.folder / 'evaluation.npz'}",
-        normalize="none",
-    )
-    return result(workflow.opening(workspace, spec))
 
 
 def test_every_point_of_a_front_keeps_the_pins_and_what_is_not_scored_is_said(lab):

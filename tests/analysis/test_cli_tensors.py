@@ -5,12 +5,7 @@ import pytest
 
 from analysis.errors import QuantizationError
 from analysis.records.distributions import ROLES, STATISTICS
-from tests.analysis.cli_studies import build, make_lab, say
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return make_lab(tmp_path)
+from tests.analysis.cli_studies import build, say
 
 
 def test_distributions_of_every_layer_and_role_come_as_one_json_object(lab):

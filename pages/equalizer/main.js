@@ -11,7 +11,8 @@ const mounted = new WeakMap();
 function createApp(root) {
   const app = { root, chart: createChart(root), typed: null, drag: null, waiting: null,
     choice: { colour: "scores", fit: false, compare: "" }, sent: "", touched: false,
-    hovered: null, follow: false, layerVersion: null, held: null, notice: "", asked: 0 };
+    hovered: null, follow: false, layerVersion: null, held: null, notice: "", asked: 0,
+    inFlight: false };
 
   app.ghost = () => app.state.model.ghosts.find((g) => g.name === app.choice.compare) || null;
 
@@ -81,6 +82,7 @@ function createApp(root) {
     if (text === app.sent) return false;
     app.sent = text;
     app.asked = state.seq;
+    app.inFlight = true;
     app.send("edit", { ...content, seq: state.seq });
     return true;
   };
@@ -123,11 +125,14 @@ function createApp(root) {
     app.version = data.version;
     root.querySelector(".equalizer").dataset.answered = String(data.answered);
     if (app.held && data.answered >= app.state.seq) setTimeout(() => app.held?.());
-    if (data.layer.version !== app.layerVersion) {
+    // What was sent before the server had the last selection must not take it back.
+    const late = app.waiting !== null || app.inFlight;
+    app.inFlight = false;
+    if (data.layer.version !== app.layerVersion && !late) {
       app.layerVersion = data.layer.version;
       const found = model.layers.findIndex((layer) => layer.name === data.layer.name);
       if (found >= 0) {
-        select(app.state, found);
+        if (found !== app.state.focus) select(app.state, found);
         app.follow = true;
       }
     }

@@ -2,6 +2,8 @@
 
 from analysis.ptq import bias_correction as bias_correction
 from analysis.ptq import eptq as eptq
+from analysis.ptq import gpfq as gpfq
+from analysis.ptq import gptq as gptq
 from analysis.ptq import nearest as nearest
 from analysis.ptq.task import PTQ_METHODS, PTQTask
 

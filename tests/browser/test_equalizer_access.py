@@ -38,7 +38,6 @@ SERIOUS = ("serious", "critical")
 def test_axe_finds_nothing_serious_in_the_component(
     scheme: str, server: Server, new_tab: Callable[..., Tab]
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-core comes with it")
     tab = new_tab(scheme)
     tab.open(server.url("assignment", study=STUDY), "Bit assignment")
     expect(columns(tab).first).to_be_visible(timeout=WAIT_MS)
@@ -50,7 +49,9 @@ def test_axe_finds_nothing_serious_in_the_component(
     menu.select_option(index=1)
     tab.page.wait_for_timeout(400)
     tab.settled()
-    tab.page.evaluate(files(axe).joinpath("axe.min.js").read_text(encoding="utf-8"))
+    tab.page.evaluate(
+        files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    )
     found = tab.page.evaluate(AXE)
     for each in found:
         print(f"{scheme}: {'component' if each['inside'] else 'page'}: {each}")

@@ -3,21 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import pytest
+from onnx import checker
 
-pytest.importorskip("onnx", reason="the claims on ONNX files are checked with onnx")
-onnxruntime = pytest.importorskip(
-    "onnxruntime", reason="the claims on ONNX files are checked with onnxruntime"
-)
-
-from onnx import checker  # noqa: E402
-
-from analysis.quant.backends import BACKENDS  # noqa: E402
-from analysis.quant.formats import FORMATS  # noqa: E402
-from analysis.quant.storage import stored_as  # noqa: E402
-from analysis.records import Allocation, Candidate  # noqa: E402
-from tests.reference.allocation import make_table  # noqa: E402
-from tests.reference.qdq import Case, activation_case, weight_case  # noqa: E402
+from analysis.quant.backends import BACKENDS
+from analysis.quant.formats import FORMATS
+from analysis.quant.storage import stored_as
+from analysis.records import Allocation, Candidate
+from tests.reference.allocation import make_table
+from tests.reference.qdq import Case, activation_case, weight_case
 
 OPSETS = {"onnx": 21, "onnx_25": 25}
 LAYER = replace(make_table([65]).layers[0], weight_shape=(5, 13), kind="linear")

@@ -1,32 +1,13 @@
 """GPFQ: a layer's columns are rounded in turn so that its outputs follow the float network's."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from analysis.events import Work
-from analysis.options import Options, option
 from analysis.ptq.gptq import in_turn
-from analysis.ptq.layerwise import Products, Rounding, layer_by_layer
+from analysis.ptq.layerwise import LayerwiseOptions, Products, Rounding, layer_by_layer
 from analysis.ptq.task import PTQ_METHODS, PTQTask
 from analysis.quant.configure import Quantization
-
-
-@dataclass(frozen=True, slots=True)
-class GpfqOptions(Options):
-    """Options of :func:`gpfq`."""
-
-    batch_size: int = option(
-        32, low=1, high=4096, help="Samples whose inputs are unfolded at a time."
-    )
-    memory_mib: int = option(
-        1024,
-        low=0,
-        high=1_000_000,
-        help="Memory for activations that are kept from layer to layer, in MiB; what does not fit "
-        "is computed again.",
-    )
 
 
 @PTQ_METHODS.register(
@@ -35,10 +16,10 @@ class GpfqOptions(Options):
     answers="How near do a layer's outputs stay to the float network's, its inputs' errors "
     "included?",
     reference="Zhang, Zhou, Saab 2022, arXiv:2201.11113",
-    options=GpfqOptions,
+    options=LayerwiseOptions,
     cost="two passes over the samples, and the products of every layer's inputs",
 )
-def gpfq(task: PTQTask, options: GpfqOptions) -> Work[Quantization]:
+def gpfq(task: PTQTask, options: LayerwiseOptions) -> Work[Quantization]:
     r"""Round every layer along the path of its float outputs.
 
     With columns X_t of the layer's inputs in the float network and Y_t of those behind the

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from analysis.errors import QuantizationError
 from analysis.events import Work
-from analysis.options import Options, option
-from analysis.ptq.layerwise import Products, Rounding, layer_by_layer
+from analysis.options import option
+from analysis.ptq.layerwise import LayerwiseOptions, Products, Rounding, layer_by_layer
 from analysis.ptq.task import PTQ_METHODS, PTQTask
 from analysis.quant.configure import Quantization
 
@@ -17,7 +17,7 @@ _BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True)
-class GptqOptions(Options):
+class GptqOptions(LayerwiseOptions):
     """Options of :func:`gptq`."""
 
     damping: float = option(
@@ -28,16 +28,6 @@ class GptqOptions(Options):
     )
     act_order: bool = option(
         False, help="Columns with the largest diagonal of the Hessian first, not as they come."
-    )
-    batch_size: int = option(
-        32, low=1, high=4096, help="Samples whose inputs are unfolded at a time."
-    )
-    memory_mib: int = option(
-        1024,
-        low=0,
-        high=1_000_000,
-        help="Memory for activations that are kept from layer to layer, in MiB; what does not fit "
-        "is computed again.",
     )
 
 

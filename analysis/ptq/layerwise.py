@@ -11,7 +11,7 @@ from analysis.events import Note, Progress, Work
 from analysis.models.network import NOTHING
 from analysis.models.replay import Plan
 from analysis.notes import left_out
-from analysis.options import Options
+from analysis.options import Options, option
 from analysis.ptq.layer_inputs import Front, Unfolding, unfolding_of, why_not
 from analysis.ptq.nearest import nearest
 from analysis.ptq.task import PTQTask
@@ -49,6 +49,22 @@ class Products:
 
 
 Solver = Callable[[Tensor, Products, Rounding], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerwiseOptions(Options):
+    """What every method that goes layer by layer can be told."""
+
+    batch_size: int = option(
+        32, low=1, high=4096, help="Samples whose inputs are unfolded at a time."
+    )
+    memory_mib: int = option(
+        1024,
+        low=0,
+        high=1_000_000,
+        help="Memory for activations that are kept from layer to layer, in MiB; what does not fit "
+        "is computed again.",
+    )
 
 
 def layer_by_layer(

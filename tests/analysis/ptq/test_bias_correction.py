@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from analysis.data.digits import load_split
-from analysis.events import Note
 from analysis.models import demo
 from analysis.models.network import NOTHING, Network, build_network
 from analysis.models.recalibrated import Gaussian
@@ -21,7 +20,7 @@ from analysis.recalibration import RECALIBRATIONS, RecalibrationTask
 from analysis.records import QuantSettings
 from tests.analysis.models import toys
 from tests.analysis.models.toys import batch, conv, randomised, toy
-from tests.reference.quantizing import task_of
+from tests.reference.quantizing import quantize, task_of
 from tests.reference.recalibration import channel_means, clipped_gaussian_mean
 from tests.reference.work import finish
 
@@ -35,16 +34,8 @@ def digits(split: str, n: int) -> Tensor:
 
 def corrected(task: PTQTask, **options: object) -> tuple[Quantization, str]:
     """Return the quantization and all notes as one text."""
-    method = PTQ_METHODS["bias_correction"]
-    work = method.function(task, build(method.options, options))
-    notes = []
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            return end.value, "\n".join(notes)
-        if isinstance(event, Note):
-            notes.append(event.text)
+    found, notes = quantize(task, "bias_correction", **options)
+    return found, "\n".join(notes)
 
 
 def means_at(network: Network, layer: str, plan, batches: list[Tensor]) -> Tensor:

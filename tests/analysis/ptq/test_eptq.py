@@ -7,7 +7,7 @@ import torch
 
 from analysis.data.digits import load_split
 from analysis.errors import OptionError
-from analysis.events import Note, Progress
+from analysis.events import Progress
 from analysis.models import demo
 from analysis.models.network import build_network
 from analysis.options import Options, build
@@ -19,7 +19,7 @@ from analysis.ptq.trained import from_arrays, to_arrays
 from analysis.ptq.training import LOGGED, divergence
 from analysis.quant.configure import Quantization, plan_of
 from analysis.records import QuantSettings
-from tests.reference.quantizing import task_of
+from tests.reference.quantizing import quantize, task_of
 from tests.reference.work import finish
 
 SETTINGS = QuantSettings(activation_range="min_max")
@@ -58,16 +58,7 @@ def task() -> PTQTask:
 
 
 def eptq(task: PTQTask, **options: object) -> tuple[Quantization, list[str]]:
-    method = PTQ_METHODS["eptq"]
-    work = method.function(task, build(method.options, {"steps": 40, "batch_size": 8} | options))
-    notes = []
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            return end.value, notes
-        if isinstance(event, Note):
-            notes.append(event.text)
+    return quantize(task, "eptq", **({"steps": 40, "batch_size": 8} | options))
 
 
 def same(one: Quantization, other: Quantization) -> bool:

@@ -9,11 +9,10 @@ from torch.nn import functional as F
 
 from analysis.data.digits import load_split
 from analysis.errors import QuantizationError
-from analysis.events import Note
 from analysis.models import demo
 from analysis.models.network import NOTHING, build_network
-from analysis.options import Options, build
-from analysis.ptq import PTQ_METHODS, PTQTask
+from analysis.options import Options
+from analysis.ptq import PTQTask
 from analysis.ptq.gptq import gptq_weight, in_turn, inverse_factor
 from analysis.ptq.layer_inputs import Front
 from analysis.ptq.nearest import nearest
@@ -22,7 +21,7 @@ from analysis.quant.quantizer import Quantizer
 from analysis.records import QuantSettings
 from tests.analysis.models import toys
 from tests.analysis.models.toys import batch
-from tests.reference.quantizing import task_of
+from tests.reference.quantizing import quantize, task_of
 from tests.reference.work import finish
 
 SETTINGS = QuantSettings(activation_range="min_max")
@@ -61,16 +60,7 @@ def plain_gptq(w: Tensor, hessian: Tensor, quantizer: Quantizer, damping: float)
 
 
 def run(task: PTQTask, name: str = "gptq", **options: object) -> tuple[Quantization, list[str]]:
-    method = PTQ_METHODS[name]
-    work = method.function(task, build(method.options, options))
-    notes = []
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            return end.value, notes
-        if isinstance(event, Note):
-            notes.append(event.text)
+    return quantize(task, name, **options)
 
 
 def divergence(task: PTQTask, found: Quantization, x: Tensor) -> float:

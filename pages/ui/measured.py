@@ -9,6 +9,7 @@ import streamlit as st
 from analysis import catalog, workflow
 from analysis.allocation.problem import allocation_costs
 from analysis.options import Options, as_dict
+from analysis.ptq import PTQ_METHODS
 from analysis.records import (
     Allocation,
     Configuration,
@@ -46,8 +47,14 @@ def estimate(page: Page, method: str, options: Options | None = None) -> str:
         for each in catalog.configurations(store, study).values()
         if each.method == method
     ]
+    cost = PTQ_METHODS[method].cost
     if runs:
         time, more = f"{words.seconds(median(runs))} as before", ""
+    elif cost:
+        return (
+            f"not run before in this study; it takes {cost} "
+            f"({study.calibration.n:,} calibration samples)"
+        )
     elif (reference := catalog.float_outputs(store, study)) is not None:
         # Fake quantization costs about half a pass more; the ranges about a calibration pass.
         passes = 2 + study.calibration.n / max(study.evaluation.n, 1)

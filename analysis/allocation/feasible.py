@@ -5,7 +5,7 @@ from analysis.allocation.highs import minimise
 from analysis.allocation.infeasible import explain
 from analysis.allocation.problem import Problem
 
-_TIME_LIMIT = 30.0
+TIME_LIMIT = 30.0
 
 
 def cheapest(problem: Problem, costs: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
@@ -38,7 +38,7 @@ def formats(problem: Problem, group: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(c.activation for c in problem.candidates[group[0]]))
 
 
-def fitting(problem: Problem, time_limit: float = _TIME_LIMIT) -> tuple[int, ...]:
+def fitting(problem: Problem, time_limit: float = TIME_LIMIT) -> tuple[int, ...]:
     """Return some choice within all budgets: of one budget the cheapest, of several any.
 
     Args:

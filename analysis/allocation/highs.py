@@ -6,7 +6,9 @@ scaled until the optimum is near 1e4, and a choice that still slips over a budge
 is cut off and the search repeated.
 """
 
+from bisect import bisect
 from dataclasses import dataclass
+from itertools import accumulate
 from math import fsum, gcd
 from time import perf_counter
 
@@ -147,7 +149,13 @@ def _cover_cut(row: CostRow, choice: tuple[int, ...]) -> Terms:
 
 
 class _Model:
-    """One mixed-integer program: a binary per usable choice, a share per group and format."""
+    """One mixed-integer program: per layer a chain of binaries, 1 up to the choice, 0 from there.
+
+    A layer's choices are in order of formats, then of falling values. Choice k is taken where the
+    chain falls, z[k - 1] - z[k] = 1, with a 1 before its first member and a 0 after its last. So a
+    branch splits the order in two parts, not in one choice and all others: fewer nodes. Column 0
+    is the constant 1.
+    """
 
     def __init__(
         self,
@@ -159,34 +167,46 @@ class _Model:
         best_value: float,
     ) -> None:
         # Values are not negative, so no better allocation holds a choice worse than all of one.
-        self.pairs = [
-            (i, k) for i, own in enumerate(usable) for k in own if shifted[i][k] <= best_value
+        places = [
+            sorted((problem.candidates[i][k].activation, -shifted[i][k], k) for k in own)
+            for i, own in enumerate(usable)
         ]
+        self.orders = [[k for _, v, k in own if -v <= best_value] for own in places]
         self.scale = scale
-        self.layers = len(usable)
-        self.cost = np.array([shifted[i][k] * scale for i, k in self.pairs])
+        sizes = [len(order) - 1 for order in self.orders]
+        self.first = list(accumulate(sizes, initial=1))
+        self.columns = self.first[-1]
+        self.cost = np.zeros(self.columns)
         self._entries: list[tuple[int, int, float]] = []
         self._limits: list[tuple[float, float]] = []
-        column = {pair: n for n, pair in enumerate(self.pairs)}
-        for i in range(self.layers):
-            self._add([(column[i, k], 1.0) for k in usable[i] if (i, k) in column], 1.0, 1.0)
+        self._add([(0, 1.0)], 1.0, 1.0)
+        where = {(i, k): at for i, order in enumerate(self.orders) for at, k in enumerate(order)}
+        for (i, k), at in where.items():
+            for column, sign in self._taken(i, at):
+                self.cost[column] += sign * shifted[i][k] * scale
+        for first, size in zip(self.first, sizes, strict=False):
+            for column in range(first, first + size - 1):
+                self._add([(column, 1.0), (column + 1, -1.0)], 0.0, np.inf)
         for row in rows:
-            terms = [(column[i, k], v) for i, k, v in row if (i, k) in column]
+            terms = [
+                (column, sign * v)
+                for i, k, v in row
+                if (i, k) in where
+                for column, sign in self._taken(i, where[i, k])
+            ]
             self._add(terms, -np.inf, _RIGHT)
-        self.columns = len(self.pairs)
         for group in problem.groups:
             self._link(problem, group)
 
     def run(self, seconds: float, gap: float) -> tuple[tuple[int, ...] | None, float, bool]:
         """Return the choice, a lower bound and whether the search came to its end."""
-        binary = np.arange(self.columns) < len(self.pairs)
         row, col, value = zip(*self._entries, strict=True)
         matrix = coo_array((value, (row, col)), shape=(len(self._limits), self.columns)).tocsr()
         low, high = np.array(self._limits).T
         with no_native_output():
             found = milp(
-                np.concatenate([self.cost, np.zeros(self.columns - len(self.pairs))]),
-                integrality=binary.astype(np.int64),
+                self.cost,
+                integrality=np.ones(self.columns, dtype=np.int64),
                 bounds=Bounds(0, 1),
                 constraints=LinearConstraint(matrix, low, high),
                 options={"time_limit": seconds, "mip_rel_gap": gap},
@@ -200,26 +220,39 @@ class _Model:
         choice = None if found.x is None else self._choice(found.x)
         return choice, max(bound, 0.0), found.status != 1
 
+    def _chain(self, layer: int, at: int) -> int | None:
+        """Return the column after the choice at a place: 1 if a later one is taken, None if 0."""
+        if at < 0:
+            return 0
+        return self.first[layer] + at if at < len(self.orders[layer]) - 1 else None
+
+    def _taken(self, layer: int, at: int) -> list[tuple[int, float]]:
+        """Return the terms whose sum is 1 if the choice at a place is taken, else 0."""
+        ends = (self._chain(layer, at - 1), 1.0), (self._chain(layer, at), -1.0)
+        return [(column, sign) for column, sign in ends if column is not None]
+
     def _choice(self, x: FloatArray) -> tuple[int, ...]:
-        best: dict[int, tuple[float, int]] = {}
-        for (i, k), share in zip(self.pairs, x, strict=False):
-            best[i] = max(best.get(i, (-1.0, -1)), (float(share), k))
-        return tuple(best[i][1] for i in range(self.layers))
+        taken = [
+            [
+                fsum(sign * x[column] for column, sign in self._taken(i, at))
+                for at in range(len(own))
+            ]
+            for i, own in enumerate(self.orders)
+        ]
+        return tuple(
+            order[int(np.argmax(own))] for order, own in zip(self.orders, taken, strict=True)
+        )
 
     def _link(self, problem: Problem, group: tuple[int, ...]) -> None:
-        if len(group) < 2:
-            return
-        formats = {problem.candidates[i][k].activation for i, k in self.pairs if i in group}
-        for name in sorted(formats):
-            share = self.columns
-            self.columns += 1
-            for i in group:
-                own = [
-                    (n, 1.0)
-                    for n, (layer, k) in enumerate(self.pairs)
-                    if layer == i and problem.candidates[i][k].activation == name
-                ]
-                self._add([*own, (share, -1.0)], 0.0, 0.0)
+        """Let all layers of a group be past a format, or none: choices are in order of formats."""
+        formats = [[problem.candidates[i][k].activation for k in self.orders[i]] for i in group]
+        for name in sorted({f for own in formats for f in own})[:-1]:
+            past = [
+                self._chain(i, bisect(own, name) - 1) for i, own in zip(group, formats, strict=True)
+            ]
+            for column in past[1:]:
+                ends = (past[0], 1.0), (column, -1.0)
+                self._add([(c, sign) for c, sign in ends if c is not None], 0.0, 0.0)
 
     def _add(self, terms: list[tuple[int, float]], low: float, high: float) -> None:
         self._entries += [(len(self._limits), column, value) for column, value in terms]

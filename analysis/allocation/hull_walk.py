@@ -1,7 +1,7 @@
 """A walk along convex hulls with an honest bound, improved layer by layer."""
 
 from analysis.allocation.descent import Descent
-from analysis.allocation.feasible import fitting
+from analysis.allocation.feasible import TIME_LIMIT, fitting
 from analysis.allocation.hull import Walk, spread, walk
 from analysis.allocation.problem import Problem
 from analysis.allocation.relaxation import as_one_row
@@ -12,14 +12,13 @@ _CERTIFIED = 1e-7
 Choice = tuple[int, ...]
 
 
-def hull_walk(problem: Problem) -> Answer:
+def hull_walk(problem: Problem, time_limit: float = TIME_LIMIT) -> Answer:
     """Walk and improve; see :func:`analysis.allocation.greedy.greedy`."""
-    start = fitting(problem)
     costs, limit = as_one_row(problem)
     plan = walk(problem, problem.scores, costs)
     walked = _last_fitting(problem, plan)
     descent = Descent(problem)
-    descent.choose(walked or start)
+    descent.choose(walked or fitting(problem, time_limit))
     while descent.one_by_one() or descent.by_group():
         pass
     choice = descent.choice

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from analysis.allocation.budgets import CostRow
 from analysis.allocation.highs import minimise
-from analysis.allocation.infeasible import explain
 from analysis.allocation.presolve import minimise_reduced
 from analysis.allocation.problem import Problem
 from analysis.allocation.solvers import FEASIBLE, SOLVERS, TIMEOUT, Answer
@@ -45,13 +43,13 @@ def milp(problem: Problem, options: MilpOptions) -> Answer:
         AllocationError: If the time ends before any allocation was found.
     """
     limits = {"time_limit": options.time_limit, "relative_gap": options.relative_gap}
-    if len(problem.rows) == 1:
-        # Of one budget, most candidates are known to be in no optimum: half the time.
+    if problem.rows:
+        # Most candidates are known to be in no optimum: a third of the time.
         found = minimise_reduced(problem, **limits)
     else:
         found = minimise(problem, problem.scores, problem.rows, **limits)
     if found.choice is None:
-        raise explain(problem.rows, lambda row, kept: _smallest(problem, row, kept, options))
+        raise RuntimeError("without a budget every choice fits, and none was found")
     notes = {
         TIMEOUT: (f"Stopped after {options.time_limit:g} s; the lower bound holds.",),
         FEASIBLE: ("Not proven optimal: the gap says how far from it at most.",),
@@ -62,11 +60,3 @@ def milp(problem: Problem, options: MilpOptions) -> Answer:
         lower_bound=found.lower_bound,
         notes=notes.get(found.status, ()),
     )
-
-
-def _smallest(
-    problem: Problem, row: CostRow, kept: tuple[CostRow, ...], options: MilpOptions
-) -> int | None:
-    costs = tuple(tuple(float(c) for c in own) for own in row.costs)
-    found = minimise(problem, costs, kept, time_limit=options.time_limit, relative_gap=0.0)
-    return None if found.choice is None else row.total(found.choice)

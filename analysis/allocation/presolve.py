@@ -1,12 +1,14 @@
 r"""Leaving out what cannot be part of an optimum, before the exact search.
 
-At the price :math:`\lambda` of the budget in the linear relaxation, every allocation scores at
-least :math:`\sum_i \min_k (s_{ik} + \lambda c_{ik}) - \lambda B`. Where that, with one candidate
-forced, exceeds the score of an allocation that is known, the candidate is in no better one: fixing
-by reduced costs.
+At the prices :math:`\lambda_r` of the budgets in the linear relaxation, every allocation scores at
+least :math:`\sum_i \min_k (s_{ik} + \sum_r \lambda_r c^r_{ik}) - \sum_r \lambda_r B_r`. Where that,
+with one candidate forced, exceeds the score of an allocation that is known, the candidate is in no
+better one: fixing by reduced costs.
 """
 
+from dataclasses import replace
 from math import fsum
+from time import perf_counter
 
 from analysis.allocation.feasible import formats
 from analysis.allocation.highs import Minimum, minimise
@@ -24,15 +26,17 @@ def minimise_reduced(problem: Problem, *, time_limit: float, relative_gap: float
     """Minimise the problem's own scores within its own rows, exactly, on what presolving leaves.
 
     Args:
-        problem: Candidates, scores, rows and groups; interactions are not looked at.
-        time_limit: Seconds for the search.
+        problem: Candidates, scores, rows and groups; interactions are left out.
+        time_limit: Seconds in all.
         relative_gap: As in :func:`analysis.allocation.highs.minimise`, in the reduced problem.
 
     Raises:
         InfeasibleBudgetError: If no allocation fits, with the nearest limit that does.
         AllocationError: If the time is over before any allocation was found.
     """
-    known = hull_walk(problem).choice
+    deadline = perf_counter() + time_limit
+    problem = replace(problem, pairs=())
+    known = hull_walk(problem, time_limit).choice
     smaller = restrict(problem, useful(problem, known))
     if smaller is None:
         raise RuntimeError("what is known to fit was left out")
@@ -41,13 +45,13 @@ def minimise_reduced(problem: Problem, *, time_limit: float, relative_gap: float
         reduced,
         reduced.scores,
         reduced.rows,
-        time_limit=time_limit,
+        time_limit=max(deadline - perf_counter(), 0.0),
         relative_gap=relative_gap,
     )
     if found.choice is None:
         raise RuntimeError("what is known to fit was not found")
     choice = tuple(own[k] for own, k in zip(places, found.choice, strict=True))
-    return Minimum(choice, found.lower_bound, found.status)
+    return Minimum(min(choice, known, key=problem.objective), found.lower_bound, found.status)
 
 
 def useful(problem: Problem, known: tuple[int, ...]) -> list[list[int]]:

@@ -37,6 +37,7 @@ def said(name: str, found: Solution, seconds: float, best: float) -> None:
 
 def test_the_optimum_of_two_budgets_is_certified_within_a_second(benchmark):
     problems = [layered_problem(200, CANDIDATES, [SIZE, BOPS], seed=s) for s in range(5)]
+    solve(problems[0], "milp")
     times = []
     for problem in problems:
         found, seconds = timed(lambda problem=problem: solve(problem, "milp"))
@@ -44,7 +45,7 @@ def test_the_optimum_of_two_budgets_is_certified_within_a_second(benchmark):
         times.append(seconds)
     benchmark.pedantic(lambda: solve(problems[0], "milp"), rounds=3)
     print(f"\nmilp, 200 x 8, two budgets: {', '.join(f'{t:.2f}' for t in times)} s")
-    assert sorted(times)[2] < CERTIFIED
+    assert max(times) < CERTIFIED
 
 
 def reduced(problem: Problem) -> Minimum:

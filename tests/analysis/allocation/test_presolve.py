@@ -1,7 +1,11 @@
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 
-from analysis.allocation.highs import minimise
+from analysis.allocation import presolve
+from analysis.allocation.highs import Minimum, minimise
+from analysis.allocation.hull_walk import hull_walk
 from analysis.allocation.presolve import minimise_reduced, useful
 from analysis.errors import InfeasibleBudgetError
 from analysis.records import Budget
@@ -12,6 +16,7 @@ from tests.reference.allocation import (
     layered_problem,
     score,
     small_problems,
+    tied_problems,
 )
 
 
@@ -31,6 +36,37 @@ def test_no_optimum_is_left_out(problem):
     found = minimise_reduced(problem, time_limit=30.0, relative_gap=0.0)
     assert problem.objective(found.choice) == pytest.approx(best, rel=1e-9, abs=1e-9)
     assert found.lower_bound <= problem.objective(found.choice) + 1e-9 * (1 + abs(best))
+
+
+@settings(max_examples=60)
+@given(drawn=tied_problems(budgets=(2, 3), layers=7, pairs=True))
+def test_several_budgets_reduced_or_whole_have_one_optimum(drawn):
+    for problem in (*drawn[:2], dataclasses.replace(drawn[1], pairs=())):
+        whole = minimise(problem, problem.scores, problem.rows, time_limit=30.0, relative_gap=0.0)
+        if whole.choice is None:
+            with pytest.raises(InfeasibleBudgetError):
+                minimise_reduced(problem, time_limit=30.0, relative_gap=0.0)
+            continue
+        found = minimise_reduced(problem, time_limit=30.0, relative_gap=0.0)
+        alone = dataclasses.replace(problem, pairs=())
+        best = alone.objective(whole.choice)
+        assert not alone.overruns(found.choice)
+        assert not alone.split_groups(found.choice)
+        assert alone.objective(found.choice) == pytest.approx(best, rel=1e-9, abs=1e-9)
+        assert found.status == whole.status == "optimal"
+        assert found.lower_bound <= best + 1e-9 * (1 + abs(best))
+
+
+def test_a_search_cut_short_is_no_worse_than_what_was_known(monkeypatch):
+    limits = [Budget(resource="size", limit=0.6), Budget(resource="bops", limit=0.5)]
+    problem = layered_problem(20, "w2a4 w4a4 w8a8", limits)
+    known = hull_walk(problem).choice
+    cheapest = tuple(0 for _ in known)
+    monkeypatch.setattr(
+        presolve, "minimise", lambda *args, **limits: Minimum(cheapest, -1.0, "timeout")
+    )
+    found = minimise_reduced(problem, time_limit=30.0, relative_gap=0.0)
+    assert found == Minimum(known, -1.0, "timeout")
 
 
 @pytest.mark.parametrize("resources", [("size",), ("size", "bops")])

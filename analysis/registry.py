@@ -16,10 +16,11 @@ class Method(Generic[F]):
     """A pure function with what a user must know to choose it.
 
     ``answers`` is the question it answers, in one sentence. ``needs`` holds words of
-    ``{"labels", "backward", "factory", "candidates", "interactions", "measured"}``. ``version``
-    enters every stored key: raise it when the numbers change. ``cost`` says in words what it takes,
-    in passes over the samples; ``passes`` counts them per batch from the layer table, the number of
-    candidates and the options, where that number grows fast.
+    ``{"labels", "backward", "factory", "candidates", "interactions", "measured", "training",
+    "element_scores"}``. ``version`` enters every stored key: raise it when the numbers change.
+    ``cost`` says in words what it takes, in passes over the samples; ``passes`` counts them per
+    batch from the layer table, the number of candidates and the options, where that number grows
+    fast.
     """
 
     name: str

@@ -25,7 +25,7 @@ from analysis.errors import (
 from analysis.latency.table_file import load_latency
 from analysis.options import Options, build
 from analysis.quant.formats import bits_of
-from analysis.quant.ranges import RANGE_ESTIMATORS
+from analysis.quant.ranges import RANGE_ESTIMATORS, check_ranges
 from analysis.records import (
     Allocation,
     Candidate,
@@ -190,9 +190,7 @@ def settings(call: Call) -> QuantSettings:
         if getattr(args, name) is not None
     }
     with usage(call):
-        for name in ("weight_range", "activation_range"):
-            if name in given:
-                RANGE_ESTIMATORS[given[name]]
+        check_ranges(QuantSettings(**given))
         if "percentile" in given:
             build(RANGE_ESTIMATORS["percentile"].options, {"percent": given["percentile"]})
     released = getattr(args, "release_first_last", False) and call.step != "allocate"

@@ -105,8 +105,13 @@ def settings(parser: argparse.ArgumentParser) -> None:
         help="who sees quantized activations: every reader of a tensor (the default), or only the "
         "layer",
     )
-    group.add_argument("--weight-range", metavar="NAME", help="range estimator of weights")
-    group.add_argument("--activation-range", metavar="NAME", help="range estimator of activations")
+    group.add_argument(
+        "--weight-range",
+        metavar="NAME",
+        help="range estimator of weights: min_max, percentile, mse, entropy, or hmse, which takes "
+        "scores of single weights that are computed once",
+    )
+    group.add_argument("--activation-range", metavar="NAME", help="of activations, not hmse")
     group.add_argument(
         "--percentile", type=float, metavar="P", help="of the estimator percentile, 50 to 100 %%"
     )

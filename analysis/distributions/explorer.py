@@ -33,7 +33,8 @@ def explore(
 
     The curve cuts the full range at a share of the largest magnitude, every channel's at the same
     share of its own. An estimator that cannot give a range of these values stands among the others
-    with NaN for its numbers and the reason in its title.
+    with NaN for its numbers and the reason in its title. Those that ask how much every element
+    counts are left out: a tensor alone does not tell.
 
     Args:
         samples: Values of K channels, K = 1 for one grid over the tensor.
@@ -55,7 +56,11 @@ def explore(
     share[-1] = 1.0
     with one_thread():
         rounding, clipping = _curve(samples, share, levels)
-        found = tuple(_estimate(method, samples, levels, percentile) for method in RANGE_ESTIMATORS)
+        found = tuple(
+            _estimate(method, samples, levels, percentile)
+            for method in RANGE_ESTIMATORS
+            if not method.needs
+        )
     return RangeExploration(
         title=title,
         format=format_name,

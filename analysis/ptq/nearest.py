@@ -17,7 +17,12 @@ def nearest(task: PTQTask, options: Options) -> Work[Quantization]:
     del options
     yield Progress(0, 1, "estimating ranges")
     result = quantize_nearest(
-        task.network, task.allocation, task.statistics, task.settings, task.estimates
+        task.network,
+        task.allocation,
+        task.statistics,
+        task.settings,
+        task.estimates,
+        task.element_scores,
     )
     yield Progress(1, 1, "ranges estimated")
     return result

@@ -7,17 +7,19 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.errors import QuantizationError, UnknownNameError
 from analysis.models.network import Network
 from analysis.models.replay import Plan, Transform, run, running
-from analysis.options import build
 from analysis.quant.formats import get_format
-from analysis.quant.quantizer import Quantizer, affine_quantizer, symmetric_quantizer
-from analysis.quant.ranges import RANGE_ESTIMATORS, Interval, Levels, Samples
-from analysis.quant.statistics import ActivationStatistics, weight_samples
+from analysis.quant.intervals import interval, weight_quantizer
+from analysis.quant.intervals import one_thread as one_thread
+from analysis.quant.quantizer import Quantizer, affine_quantizer
+from analysis.quant.ranges import Levels
+from analysis.quant.split import Split
+from analysis.quant.statistics import ActivationStatistics
 from analysis.records import FLOAT, Allocation, FloatArray, Layer, QuantSettings, TensorRange
 
 SCOPES = ("tensor", "layer_input")
@@ -29,7 +31,9 @@ class Quantization:
 
     ``weight_values`` holds fake-quantized weights that a method computed itself; where a layer has
     none its weight is rounded to the nearest value of its quantizer. ``biases`` holds the biases
-    that a method changed, ``log`` how a training went.
+    that a method changed, ``log`` how a training went, in the columns ``logged``. A weight of
+    ``splits`` is the sum of two parts, in ``weight_values`` too; its quantizer is that of the fine
+    one, so its codes are in the split and cannot be read off its values.
     """
 
     weights: dict[str, Quantizer] = field(default_factory=dict)
@@ -37,7 +41,9 @@ class Quantization:
     weight_values: dict[str, Tensor] = field(default_factory=dict)
     biases: dict[str, Tensor] = field(default_factory=dict)
     ranges: tuple[TensorRange, ...] = ()
+    splits: dict[str, Split] = field(default_factory=dict)
     log: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    logged: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,16 +65,26 @@ class Estimates:
 
 
 def estimate_weight(
-    network: Network, layer: Layer, format_name: str, settings: QuantSettings
+    network: Network,
+    layer: Layer,
+    format_name: str,
+    settings: QuantSettings,
+    scores: NDArray[Any] | None = None,
 ) -> Quantizer:
-    """Return the symmetric quantizer of a layer's folded weight, per output channel by default."""
-    weight = network.weight(layer)
+    """Return the symmetric quantizer of a layer's folded weight, per output channel by default.
+
+    Args:
+        network: The folded network.
+        layer: One of its layers.
+        format_name: Of the codes.
+        settings: Range estimator, per channel or per tensor.
+        scores: How much an error of every element counts, in the weight's shape.
+
+    Raises:
+        QuantizationError: If the range estimator needs scores and there are none.
+    """
     axis = layer.channel_axis if settings.per_channel else None
-    grid = get_format(format_name).grid(signed=True)
-    _, limit = _interval(
-        weight_samples(weight, axis), Levels(*grid, symmetric=True), settings, settings.weight_range
-    )
-    return symmetric_quantizer(limit.to(weight.device), grid, axis)
+    return weight_quantizer(network.weight(layer), axis, format_name, settings, scores)
 
 
 def estimate_activation(
@@ -76,7 +92,7 @@ def estimate_activation(
 ) -> Quantizer:
     """Return the per-tensor quantizer of an activation: unsigned if its minimum is >= 0."""
     grid = get_format(format_name).grid(signed=False)
-    low, high = _interval(
+    low, high = interval(
         statistics.samples(tensor),
         Levels(*grid, symmetric=False),
         settings,
@@ -85,33 +101,13 @@ def estimate_activation(
     return affine_quantizer(low, high, grid)
 
 
-def _interval(samples: Samples, levels: Levels, settings: QuantSettings, name: str) -> Interval:
-    estimator = RANGE_ESTIMATORS[name]
-    values = {"percent": settings.percentile} if name == "percentile" else {}
-    with one_thread():
-        return estimator.function(samples, levels, build(estimator.options, values))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Hold torch to one thread while thousands of small operations run.
-
-    Waking a second thread for each costs more than it saves, on a busy machine far more.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def quantize_nearest(
     network: Network,
     allocation: Allocation,
     statistics: ActivationStatistics,
     settings: QuantSettings,
     estimates: Estimates | None = None,
+    scores: Mapping[str, NDArray[Any]] | None = None,
 ) -> Quantization:
     """Estimate every quantizer that an allocation asks for.
 
@@ -120,11 +116,14 @@ def quantize_nearest(
         allocation: A candidate for each layer.
         statistics: Of the activations on the calibration set.
         settings: Range estimators, per channel or per tensor, scope.
-        estimates: What was estimated before for this network and these statistics; added to.
+        estimates: What was estimated before for this network, these statistics and scores; added
+            to.
+        scores: By layer name, how much an error of every weight counts; for estimators that ask.
 
     Raises:
         QuantizationError: If the allocation does not fit the layer table, or layers that read one
-            tensor ask for different activation formats.
+            tensor ask for different activation formats, or the range estimator of weights needs
+            scores and a layer has none.
     """
     check_allocation(network, allocation)
     if settings.scope not in SCOPES:
@@ -137,10 +136,11 @@ def quantize_nearest(
         name = chosen[layer.name].weight
         if name == FLOAT:
             continue
-        weight = partial(_weight, network, layer, name, settings)
+        own = None if scores is None else scores.get(layer.name)
+        weight = partial(_weight, network, layer, name, settings, own)
         quantizer, clipped = known.once((layer.name, name, settings), weight)
         result.weights[layer.name] = quantizer
-        ranges.append(_range(layer.name, "weight", name, quantizer, clipped))
+        ranges.append(range_of(layer.name, "weight", name, quantizer, clipped))
     for tensor in network.table.tensors:
         name = chosen[tensor.readers[0]].activation
         if name == FLOAT:
@@ -148,7 +148,7 @@ def quantize_nearest(
         activation = partial(_activation, statistics, tensor.id, name, settings)
         quantizer, clipped = known.once((tensor.id, name, settings), activation)
         result.activations[tensor.id] = quantizer
-        ranges.append(_range(tensor.produced_by, "activation", name, quantizer, clipped))
+        ranges.append(range_of(tensor.produced_by, "activation", name, quantizer, clipped))
     result.ranges = tuple(ranges)
     return result
 
@@ -245,9 +245,10 @@ def fake_quantized(network: Network, plan: Plan) -> Iterator[nn.Module]:
         del module.forward
 
 
-def _range(
+def range_of(
     name: str, role: str, format_name: str, quantizer: Quantizer, clipped: float
 ) -> TensorRange:
+    """Return the record of a quantizer and the share of its tensor's values that it clips."""
     return TensorRange(
         name=name,
         role=role,
@@ -259,9 +260,13 @@ def _range(
 
 
 def _weight(
-    network: Network, layer: Layer, name: str, settings: QuantSettings
+    network: Network,
+    layer: Layer,
+    name: str,
+    settings: QuantSettings,
+    scores: NDArray[Any] | None,
 ) -> tuple[Quantizer, float]:
-    quantizer = estimate_weight(network, layer, name, settings)
+    quantizer = estimate_weight(network, layer, name, settings, scores)
     return quantizer, quantizer.clipped(network.weight(layer)).double().mean().item()
 
 

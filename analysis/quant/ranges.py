@@ -6,13 +6,16 @@ an activation histogram.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from analysis.errors import QuantizationError
 from analysis.options import Options, option
 from analysis.quant.quantizer import EPS_RANGE
+from analysis.records import QuantSettings
 from analysis.registry import Registry
 
 
@@ -21,12 +24,15 @@ class Samples:
     """Values and how often each occurs, one row per channel: all (K, B) in float64.
 
     ``width`` is the width of the histogram bin whose centre a value is, over which its count is
-    taken to be spread evenly; 0 for a value that is known exactly.
+    taken to be spread evenly; 0 for a value that is known exactly. ``scores`` tell how much an
+    error of these values counts, summed over them: the counts themselves where all values of a row
+    count the same, None where nobody asked.
     """
 
     values: Tensor
     counts: Tensor
     width: Tensor
+    scores: Tensor | None = None
 
     @classmethod
     def of(cls, rows: Tensor) -> "Samples":
@@ -36,8 +42,12 @@ class Samples:
 
     def split(self, rows: int) -> "list[Samples]":
         """Return blocks of at most ``rows`` channels."""
-        parts = (torch.split(part, rows) for part in (self.values, self.counts, self.width))
-        return [Samples(*block) for block in zip(*parts, strict=True)]
+        parts = (self.values, self.counts, self.width, self.scores)
+        starts = range(0, len(self.values), rows)
+        return [
+            Samples(*(None if p is None else p[s : s + rows] for p in parts))  # type: ignore[arg-type]
+            for s in starts
+        ]
 
     @property
     def low(self) -> Tensor:
@@ -66,6 +76,37 @@ class Levels:
 Interval = tuple[Tensor, Tensor]
 RangeEstimator = Callable[[Samples, Levels, Any], Interval]
 RANGE_ESTIMATORS: Registry[RangeEstimator] = Registry("range estimator")
+# What an estimator needs that is told how much every element counts, as only weights are.
+ELEMENT_SCORES = "element_scores"
+
+
+def needs_scores(name: str) -> bool:
+    """Tell whether an estimator asks how much an error of every element counts.
+
+    Raises:
+        UnknownNameError: If there is no such estimator.
+    """
+    return ELEMENT_SCORES in RANGE_ESTIMATORS[name].needs
+
+
+def plain_estimators() -> tuple[str, ...]:
+    """Return the names of the estimators that need nothing but values, as activations have."""
+    return tuple(method.name for method in RANGE_ESTIMATORS if not method.needs)
+
+
+def check_ranges(settings: QuantSettings) -> None:
+    """Refuse range estimators that do not exist or cannot do what is asked of them.
+
+    Raises:
+        UnknownNameError: If there is no such estimator.
+        QuantizationError: If that of activations asks for scores of elements.
+    """
+    needs_scores(settings.weight_range)
+    if needs_scores(settings.activation_range):
+        raise QuantizationError(
+            f"Ranges of activations must come from values alone, `{settings.activation_range}` "
+            f"needs scores of single weights. Choose one of {', '.join(plain_estimators())}."
+        )
 
 
 @RANGE_ESTIMATORS.register(
@@ -77,7 +118,7 @@ RANGE_ESTIMATORS: Registry[RangeEstimator] = Registry("range estimator")
 def min_max(samples: Samples, levels: Levels, options: Options) -> Interval:
     """Return the smallest and the largest value, mirrored for a symmetric grid."""
     del options
-    return _full(samples, levels)
+    return full_range(samples, levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,31 +163,44 @@ def mse(samples: Samples, levels: Levels, options: Options) -> Interval:
     first, then in turns. The full range is among the candidates, so the error is never above
     min-max's.
     """
+    del options
+    return least_squares(samples, levels, _ROUNDS)
+
+
+_BLOCK = 1 << 18
+# Radius around the best limit so far, and number of limits tried; the first round is coarse.
+Rounds = tuple[tuple[float, int], ...]
+_ROUNDS: Rounds = ((0.0, 40), (0.19, 49), (0.008, 9))
+
+
+def least_squares(samples: Samples, levels: Levels, rounds: Rounds, reach: float = 1.0) -> Interval:
+    """Return the range of least squared error that some rounds of search find; see :func:`mse`.
+
+    The limit of a symmetric range is searched up to ``reach`` times the extreme.
+    """
     # Blocks that stay in the processor's cache are searched several times faster.
     rows = max(_BLOCK // samples.values.shape[1], 1)
     if len(samples.values) > rows:
-        blocks = [mse(block, levels, options) for block in samples.split(rows)]
+        blocks = [least_squares(block, levels, rounds, reach) for block in samples.split(rows)]
         return torch.cat([low for low, _ in blocks]), torch.cat([high for _, high in blocks])
-    low, high = _full(samples, levels)
+    search = partial(_search, rounds=rounds)
+    low, high = full_range(samples, levels)
     if levels.symmetric:
-        best = _search(lambda t: squared_error(samples, -t, t, levels), high, high)
+        best = search(lambda t: squared_error(samples, -t, t, levels), high * reach, high)
         return -best, best
     if not bool((low < 0).any()):
-        return low, _search(lambda t: squared_error(samples, low, t, levels), high, high)
+        return low, search(lambda t: squared_error(samples, low, t, levels), high, high)
     ratio = torch.ones_like(high)
-    ratio = _search(
+    ratio = search(
         lambda r: squared_error(samples, low * r, high * r, levels), torch.ones_like(high), ratio
     )
     lower, upper = low * ratio, high * ratio
     for _ in range(2):
         at = lower
-        upper = _search(lambda t, at=at: squared_error(samples, at, t, levels), high, upper)  # type: ignore[misc]
+        upper = search(lambda t, at=at: squared_error(samples, at, t, levels), high, upper)  # type: ignore[misc]
         to = upper
-        lower = -_search(lambda t, to=to: squared_error(samples, -t, to, levels), -low, -lower)  # type: ignore[misc]
+        lower = -search(lambda t, to=to: squared_error(samples, -t, to, levels), -low, -lower)  # type: ignore[misc]
     return lower, upper
-
-
-_BLOCK = 1 << 18
 
 
 def squared_error(samples: Samples, low: Tensor, high: Tensor, levels: Levels) -> Tensor:
@@ -178,10 +232,12 @@ def squared_error(samples: Samples, low: Tensor, high: Tensor, levels: Levels) -
     return (error * scale.square() * samples.counts).sum(1)
 
 
-def _search(error: Callable[[Tensor], Tensor], extreme: Tensor, start: Tensor) -> Tensor:
+def _search(
+    error: Callable[[Tensor], Tensor], extreme: Tensor, start: Tensor, rounds: Rounds
+) -> Tensor:
     """Return the limit (K,) in (0, extreme] with the least error, never worse than ``start``."""
     best, least = start, error(start)
-    for radius, steps in ((0.0, 40), (0.19, 49), (0.008, 9)):
+    for radius, steps in rounds:
         centre = best
         for i in range(steps):
             # Limits of each round stand in a fixed ratio: outliers may be far out.
@@ -195,95 +251,8 @@ def _search(error: Callable[[Tensor], Tensor], extreme: Tensor, start: Tensor) -
     return best
 
 
-@RANGE_ESTIMATORS.register(
-    "entropy",
-    title="Least information lost",
-    answers="Which range keeps the distribution's shape (least Kullback-Leibler divergence)?",
-    reference="Migacz 2017, 8-bit inference with TensorRT (GTC talk)",
-)
-def entropy(samples: Samples, levels: Levels, options: Options) -> Interval:
-    """Search the clipping that keeps a histogram of the values closest after quantization.
-
-    Clipped mass moves to the outermost kept bin. An affine range is clipped by the same ratio at
-    both ends. Exact zeros stay zeros on any grid and are left out: a ReLU's would drown the rest.
-
-    The divergence of n values in k occupied bins from a distribution with g groups is (k - g) / 2n
-    in the mean when nothing at all was lost, which rewards few bins, that is clipping. So there is
-    a bin for every 8 values at most (2,048 in all, 1,024 for one side), this mean is taken off, and
-    of all ranges within two standard deviations of the least divergence the widest is returned.
-    Where the grid has more than half as many levels as there are bins, the histogram cannot show
-    what is lost between levels: the full range is returned.
-    """
-    del options
-    low, high = _full(samples, levels)
-    count = levels.qmax + 1 if levels.symmetric else levels.qmax - levels.qmin + 1
-    values = samples.values.abs() if levels.symmetric else samples.values
-    counts = samples.counts.masked_fill((samples.values == 0) & (samples.width == 0), 0.0)
-    bins = _bins(counts, _BINS // 2 if levels.symmetric else _BINS)
-    if count > bins // 2:
-        return low, high
-    start = torch.zeros_like(low) if levels.symmetric else low
-    histogram = _rebin(values, counts, samples.width, start, high, bins)
-    zero = -start / (high - start).clamp_min(EPS_RANGE)
-    tried = [kept for kept in range(bins, 0, -max(bins // 64, 1)) if kept >= count]
-    results = [_divergence(histogram, kept, zero, count) for kept in tried]
-    divergence = torch.stack([found for found, _ in results], 1)
-    least, at = divergence.min(1, keepdim=True)
-    noise = torch.stack([deviation for _, deviation in results], 1).gather(1, at)
-    widest = (divergence <= least + 2 * noise).int().argmax(1)
-    best = torch.tensor(tried, dtype=low.dtype)[widest] / bins
-    return low * best, high * best
-
-
-_BINS = 2048
-
-
-def _bins(counts: Tensor, most: int) -> int:
-    """Return a power of two of bins, so that a typical row has 8 values for each."""
-    values = int(counts.sum(1).median())
-    return min(most, 1 << max(values // 8, 1).bit_length() - 1)
-
-
-def _rebin(
-    values: Tensor, counts: Tensor, widths: Tensor, low: Tensor, high: Tensor, bins: int
-) -> Tensor:
-    """Return counts (K, bins) over [low, high]; an old bin is shared by the two it lies in."""
-    width = ((high - low).clamp_min(EPS_RANGE) / bins)[:, None]
-    left = (values - widths / 2 - low[:, None]) / width
-    index = left.floor()
-    share = ((index + 1 - left) * width / widths.clamp_min(1e-300)).clamp_max(1.0)
-    share = torch.where(widths > 0, share, 1.0)
-    histogram = torch.zeros(len(values), bins, dtype=counts.dtype)
-    for place, part in ((index, counts * share), (index + 1, counts * (1 - share))):
-        histogram.scatter_add_(1, place.long().clamp_(0, bins - 1), part)
-    return histogram
-
-
-def _divergence(histogram: Tensor, kept: int, zero: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-    """KL divergence (K,) of the clipped histogram from its quantized form, and its noise (K,)."""
-    bins = histogram.shape[1]
-    first = ((bins - kept) * zero).long()[:, None]
-    inside = histogram.gather(1, first + torch.arange(kept))
-    total = histogram.sum(1, keepdim=True).clamp_min(EPS_RANGE)
-    below = (histogram.cumsum(1) - histogram).gather(1, first)
-    p = inside.clone()
-    p[:, :1] += below
-    p[:, -1:] += total - below - inside.sum(1, keepdim=True)
-    group = (torch.arange(kept) * levels // kept).expand(len(p), -1)
-    sums, sizes = torch.zeros(2, len(p), levels, dtype=p.dtype)
-    sums.scatter_add_(1, group, inside)
-    sizes.scatter_add_(1, group, (p > 0).to(p.dtype))
-    q = torch.where(p > 0, (sums / sizes.clamp_min(1)).gather(1, group), 0.0)
-    q = q / q.sum(1, keepdim=True).clamp_min(EPS_RANGE)
-    # Mass that only clipping put into an empty bin costs as if the bin held almost nothing.
-    ratio = (p / total) / q.clamp_min(1e-12)
-    found = torch.where(p > 0, p / total * ratio.log(), 0.0).sum(1)
-    free = (sizes - 1).clamp_min(0).sum(1)
-    n = total.squeeze(1)
-    return found - free / (2 * n), (2 * free).sqrt() / (2 * n)
-
-
-def _full(samples: Samples, levels: Levels) -> Interval:
+def full_range(samples: Samples, levels: Levels) -> Interval:
+    """Return the range that holds every value and zero, mirrored for a symmetric grid."""
     if levels.symmetric:
         limit = torch.maximum(samples.low.abs(), samples.high.abs())
         return -limit, limit

@@ -1,7 +1,7 @@
 """What calibration leaves behind: the range and histogram of every activation tensor."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -130,31 +130,53 @@ def _taps(
     return {slot: tap(i) for i, slot in enumerate(slots)}
 
 
-def weight_samples(weight: Tensor, axis: int | None) -> Samples:
+def weight_samples(weight: Tensor, axis: int | None, scores: Tensor | None = None) -> Samples:
     """Return a weight's values as one row per output channel, or as one row when ``axis`` is None.
 
     Rows above 4,096 values are given as histograms of 2,048 bins, zeros and the extremes kept
     exactly.
+
+    Args:
+        weight: The weight.
+        axis: Of its output channels.
+        scores: How much an error of every element counts, in the weight's shape, not negative. Only
+            their ratios within a row are kept; a row of zeros counts as one of ones.
     """
-    weight = weight.detach().cpu()
-    rows = weight.flatten()[None] if axis is None else weight.movedim(axis, 0).flatten(1)
+    rows = _rows(weight, axis)
+    shares = None if scores is None else _rows(scores, axis)
+    if shares is not None:
+        largest = shares.amax(1, keepdim=True)
+        shares = torch.where(largest > 0, shares / largest, 1.0)
     if rows.shape[1] <= 2 * BINS:
-        return Samples.of(rows)
-    rows = rows.double()
+        return replace(Samples.of(rows), scores=shares)
     low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
     width = (high - low) / BINS
     index = ((rows - low) / width.clamp_min(1e-300)).long().clamp_(0, BINS - 1)
-    counts = torch.zeros(len(rows), BINS, dtype=torch.float64)
-    counts.scatter_add_(1, index, (rows != 0).double())
     centres = low + width * (torch.arange(BINS) + 0.5)
-    # One value of each outermost bin is counted at its true place; a constant row has one bin.
-    ends = torch.cat([low != 0, (high != 0) & (width > 0)], 1).double()
-    counts[:, :1] -= ends[:, :1]
-    counts[:, -1:] -= ends[:, 1:]
-    zeros = (rows == 0).sum(1, keepdim=True).double()
     exact = torch.cat([torch.zeros_like(low), low, high], 1)
+    # One value of each outermost bin is counted at its true place; a constant row has one bin.
+    moved = torch.cat([low != 0, (high != 0) & (width > 0)], 1).double()
+    places = torch.stack([rows.argmin(1), rows.argmax(1)], 1)
+
+    def counted(weights: Tensor) -> Tensor:
+        """Count every value by its weight: the zeros, the two extremes, the bins."""
+        inside = torch.zeros(len(rows), BINS, dtype=torch.float64)
+        inside.scatter_add_(1, index, weights.masked_fill(rows == 0, 0.0))
+        ends = weights.gather(1, places) * moved
+        inside[:, :1] -= ends[:, :1]
+        inside[:, -1:] -= ends[:, 1:]
+        zeros = weights.masked_fill(rows != 0, 0.0).sum(1, keepdim=True)
+        return torch.cat([zeros, ends, inside.clamp_min_(0.0)], 1)
+
     return Samples(
         torch.cat([exact, centres], 1),
-        torch.cat([zeros, ends, counts], 1),
+        counted(torch.ones_like(rows)),
         torch.cat([torch.zeros_like(exact), width.expand_as(centres)], 1),
+        None if shares is None else counted(shares),
     )
+
+
+def _rows(tensor: Tensor, axis: int | None) -> Tensor:
+    """Return one row per index of an axis, or one in all, in float64."""
+    tensor = tensor.detach().cpu().double()
+    return tensor.flatten()[None] if axis is None else tensor.movedim(axis, 0).flatten(1)

@@ -78,7 +78,7 @@ def attention_scores(
     exact = classes <= options.probes
     probes = classes if exact else options.probes
     steps = probes + (len(task.network.table.layers) if task.candidates else 0)
-    plans = IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task)
     joined = yield from in_batches(
         task,
         options.batch_size,

@@ -55,7 +55,7 @@ def attribution_scores(
     # Captum hooks the model: other threads that run the network must not see that.
     twin = deepcopy(network.module)
     places, skipped = find_places(network, task.inputs(range(min(2, task.n))), method, twin)
-    plans = IsolatedPlans(network, task.candidates, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task)
     scored = bool(task.candidates)
 
     def batch_of(batch: range) -> Work[Mapping[str, FloatArray]]:

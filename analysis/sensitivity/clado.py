@@ -197,7 +197,7 @@ def pair_losses(task: SensitivityTask, options: CladoOptions, loss: Loss) -> Wor
             f"The model's code reads tensor values (`{network.trace.reads_values}`): every pass "
             "runs the whole network."
         )
-    plans = IsolatedPlans(network, task.candidates, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task)
     trials = _trials(task, plans, options)
     steps = passes(network.table, len(task.candidates), options) - 1
 

@@ -94,7 +94,7 @@ def gradient_error_sums(
     labels, network = task.labels(metric), task.network
     layers = network.table.layers
     calls = [call for layer in layers for call in layer.calls]
-    plans = IsolatedPlans(network, task.candidates, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task)
 
     def batch_of(batch: range) -> Work[Mapping[str, FloatArray]]:
         x = task.inputs(batch)

@@ -20,7 +20,7 @@ import torch
 from analysis.curvature.gradients import loss_graph
 from analysis.events import Progress, Work
 from analysis.options import Options, option
-from analysis.quant.configure import estimate_activation, estimate_weight
+from analysis.quant.configure import estimate_activation
 from analysis.records import FLOAT, FloatArray, Layer, ScoreTable
 from analysis.sensitivity.tables import need_candidates, score_table
 from analysis.sensitivity.task import METRICS, SensitivityTask
@@ -81,7 +81,7 @@ def _weight_part(task: SensitivityTask, layer: Layer, name: str, channels: Float
     """Sum of the channels' absolute gradients (O,), each times half its own step."""
     if name == FLOAT:
         return 0.0
-    scale = estimate_weight(task.network, layer, name, task.settings).scale
+    scale = task.weight_quantizer(layer, name).scale
     return float((channels * (scale.double().cpu().numpy() / 2)).sum())
 
 

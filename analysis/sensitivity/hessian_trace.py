@@ -177,7 +177,7 @@ def first_samples(task: SensitivityTask, limit: int) -> SensitivityTask:
 
 def squared_weight_errors(task: SensitivityTask) -> FloatArray:
     """Return the squared norms (L, C) of quantized minus float weight, summed in float64."""
-    plans = IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task)
     layers = task.network.table.layers
     errors = np.zeros((len(layers), len(task.candidates)))
     for i, layer in enumerate(layers):

@@ -1,10 +1,12 @@
 """Plans that quantize one layer at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.models.network import Network
@@ -17,6 +19,7 @@ from analysis.quant.configure import (
 from analysis.quant.quantizer import Quantizer
 from analysis.quant.statistics import ActivationStatistics
 from analysis.records import FLOAT, Candidate, Layer, QuantSettings
+from analysis.sensitivity.task import SensitivityTask
 
 # Quantized weights of all candidates are kept between batches while they fit in this many bytes.
 _KEEP_BYTES = 256 * 2**20
@@ -34,6 +37,7 @@ class IsolatedPlans:
         candidates: tuple[Candidate, ...],
         statistics: ActivationStatistics,
         settings: QuantSettings,
+        scores: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._network, self._settings = network, settings
         formats = {c.weight for c in candidates} - {FLOAT}
@@ -41,7 +45,8 @@ class IsolatedPlans:
 
         @cache
         def weight(layer: Layer, name: str) -> Quantizer:
-            return estimate_weight(network, layer, name, settings)
+            own = None if scores is None else scores.get(layer.name)
+            return estimate_weight(network, layer, name, settings, own)
 
         @cache
         def activation(tensor: int, name: str) -> Quantizer:
@@ -53,6 +58,14 @@ class IsolatedPlans:
         self._slots = {t.id: (t.call, t.slot) for t in network.table.tensors}
         self._activation = activation
         self._value = cache(value) if weights * len(formats) * 4 <= _KEEP_BYTES else value
+
+    @classmethod
+    def of(
+        cls, task: SensitivityTask, candidates: tuple[Candidate, ...] | None = None
+    ) -> "IsolatedPlans":
+        """Return the plans for a task's candidates, or for others."""
+        chosen = task.candidates if candidates is None else candidates
+        return cls(task.network, chosen, task.statistics, task.settings, task.element_scores)
 
     def quantization(self, layer: Layer, candidate: Candidate) -> Quantization:
         """Return the quantizers of this layer alone."""

@@ -54,7 +54,7 @@ def layer_error_scores(
 def _measure(task: SensitivityTask, options: MeasuredOptions) -> Work[LayerErrors]:
     begin = perf_counter()
     layers = task.network.table.layers
-    plans = IsolatedPlans(task.network, task.candidates, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task)
     find = _isolated if options.protocol == ISOLATED else _accumulated
 
     def batch_of(batch: range) -> Work[Mapping[str, FloatArray]]:

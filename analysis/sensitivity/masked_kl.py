@@ -55,7 +55,7 @@ def masked_kl(task: SensitivityTask, options: MaskedKLOptions) -> Work[ScoreTabl
     network, layers = task.network, task.network.table.layers
     formats = [name for name in dict.fromkeys(c.weight for c in task.candidates) if name != FLOAT]
     weights = tuple(Candidate(name, FLOAT) for name in formats)
-    plans = IsolatedPlans(network, weights, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task, weights)
 
     @cache
     def mask(i: int) -> Tensor:

@@ -109,7 +109,7 @@ def _measure(task: SensitivityTask, options: MeasuredOptions) -> Work[OutputChan
             f"The model's code reads tensor values (`{network.trace.reads_values}`): every pass "
             "runs the whole network."
         )
-    plans = IsolatedPlans(network, candidates, task.statistics, task.settings)
+    plans = IsolatedPlans.of(task)
 
     def batch_of(batch: range) -> Work[Mapping[str, FloatArray]]:
         x = task.inputs(batch)

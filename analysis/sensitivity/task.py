@@ -6,29 +6,31 @@ from math import prod
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.errors import DataError
 from analysis.events import Note, Progress, Work
 from analysis.models.network import Network
+from analysis.parts import Parts
+from analysis.quant.configure import estimate_weight
+from analysis.quant.quantizer import Quantizer
 from analysis.quant.statistics import ActivationStatistics
-from analysis.records import Candidate, FloatArray, IntArray, QuantSettings, Record, ScoreTable
+from analysis.records import (
+    Candidate,
+    FloatArray,
+    IntArray,
+    Layer,
+    QuantSettings,
+    Record,
+    ScoreTable,
+)
 from analysis.registry import Registry
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 CALIBRATION, EVALUATION = "calibration", "evaluation"
-
-
-class Parts(Protocol):
-    """Finished parts of a computation, kept so that an interrupted one resumes."""
-
-    def load(self, name: str) -> Mapping[str, FloatArray] | None:
-        """Return a part's arrays by name, None if it was not computed yet."""
-
-    def save(self, name: str, arrays: Mapping[str, FloatArray]) -> None:
-        """Keep a part's arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class SensitivityTask:
     ``candidates`` may be empty for metrics that score layers alone. ``statistics`` are those of the
     calibration set, whatever ``samples`` are. ``parts`` keeps unfinished work, ``shared`` finished
     work that other metrics need as well. No batch holds more than ``limit`` samples.
+    ``element_scores`` tell, by layer name, how much an error of every weight counts, where the
+    settings' range estimator of weights asks.
     """
 
     network: Network
@@ -113,6 +117,7 @@ class SensitivityTask:
     parts: Parts
     shared: "Shared" = computed_here
     limit: int = 1 << 30
+    element_scores: Mapping[str, NDArray[Any]] | None = None
 
     @property
     def n(self) -> int:
@@ -122,6 +127,11 @@ class SensitivityTask:
     def inputs(self, numbers: range) -> Tensor:
         """Return the preprocessed samples with the given numbers, (B, ...)."""
         return self.samples.inputs(numbers)
+
+    def weight_quantizer(self, layer: Layer, format_name: str) -> Quantizer:
+        """Return the quantizer of a layer's weight to a format, under the settings."""
+        scores = None if self.element_scores is None else self.element_scores.get(layer.name)
+        return estimate_weight(self.network, layer, format_name, self.settings, scores)
 
     def labels(self, metric: str) -> IntArray:
         """Return the labels (N,) for a metric that needs them.

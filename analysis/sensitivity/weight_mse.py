@@ -7,7 +7,6 @@ import numpy as np
 
 from analysis.events import Progress, Work
 from analysis.options import Options
-from analysis.quant.configure import estimate_weight
 from analysis.records import FLOAT, ScoreTable
 from analysis.sensitivity.tables import need_candidates, score_table
 from analysis.sensitivity.task import METRICS, SensitivityTask
@@ -44,7 +43,7 @@ def weight_mse(task: SensitivityTask, options: WeightMSEOptions) -> Work[ScoreTa
         errors = {FLOAT: 0.0}
         for name in formats:
             if name != FLOAT:
-                quantizer = estimate_weight(task.network, layer, name, task.settings)
+                quantizer = task.weight_quantizer(layer, name)
                 errors[name] = float((quantizer(weight) - weight).double().square().mean())
         values[i] = [errors[c.weight] for c in task.candidates]
         yield Progress(i + 1, len(layers), f"`{layer.name}`")

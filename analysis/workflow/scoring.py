@@ -8,11 +8,14 @@ from analysis.catalog import scores_kind
 from analysis.commands import changed_options, changed_settings, command_line
 from analysis.events import Note, Work
 from analysis.options import Options, as_dict, build
+from analysis.parts import Parts
+from analysis.quant.ranges import check_ranges
 from analysis.records import Candidate, FloatArray, QuantSettings, Record, ScoreTable, Study
 from analysis.sensitivity import METRICS, SensitivityTask
 from analysis.sensitivity.measured import ISOLATED
-from analysis.sensitivity.task import CALIBRATION, Parts, Samples, batch_limit
+from analysis.sensitivity.task import CALIBRATION, Samples, batch_limit
 from analysis.steps import Step, StoredParts
+from analysis.workflow.elements import element_versions, scores_for
 from analysis.workflow.opening import model_inputs, statistics
 from analysis.workspace import LoadedStudy, Workspace, calibration_inputs, evaluation_inputs
 
@@ -45,12 +48,14 @@ def score(
             fit, which changes no score and is no part of the result's key.
 
     Raises:
-        UnknownNameError: If there is no such metric.
+        UnknownNameError: If there is no such metric or range estimator.
+        QuantizationError: If the range estimator of activations is one for weights alone.
     """
     method = METRICS[metric]
     options = method.options() if options is None else options
     # Pins do not enter a score: tables that differ in nothing else are one table.
     settings = replace(settings or QuantSettings(), pin_first_last=True)
+    check_ranges(settings)
     role = str(as_dict(options).get("data", CALIBRATION))
     inputs = model_inputs(study) | {"calibration": study.calibration.digest}
     if role != CALIBRATION:
@@ -73,6 +78,7 @@ def score(
                 "what": name,
                 "candidates": [c.text for c in candidates],
                 "settings": asdict(settings),
+                **element_versions(settings),
             },
             work=lambda own: compute(replace(task, parts=_apart(own, task.limit))),
         )
@@ -80,6 +86,7 @@ def score(
 
     def work(parts: StoredParts) -> Work[ScoreTable]:
         ranges = yield from statistics(workspace, study).need(workspace.store)
+        scores = yield from scores_for(workspace, study, settings, candidates)
         loaded = workspace.live(study)
         fits = batch_limit(loaded.network, memory_mib)
         wanted = int(as_dict(options).get("batch_size", 0))
@@ -98,6 +105,7 @@ def score(
             parts=_apart(parts, limit),
             shared=shared,
             limit=limit,
+            element_scores=scores,
         )
         return (yield from method.function(task, options))
 
@@ -118,6 +126,7 @@ def score(
             "options": as_dict(options),
             "candidates": [c.text for c in candidates],
             "settings": asdict(settings),
+            **element_versions(settings),
         },
         work=work,
         names=((scores_kind(study), _listed(metric, options, bool(candidates))),),

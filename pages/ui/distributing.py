@@ -13,7 +13,7 @@ from analysis.plots.ranges_strip import layer_strip
 from analysis.plots.ridgeline import layer_ridgeline
 from analysis.plots.roles import ROLE_WORDS
 from analysis.quant.formats import FORMATS, bits_of
-from analysis.quant.ranges import RANGE_ESTIMATORS
+from analysis.quant.ranges import RANGE_ESTIMATORS, plain_estimators
 from analysis.records import Distributions, Study
 from analysis.records.distributions import INPUT, POST_ACTIVATION, PRE_ACTIVATION, WEIGHT
 from analysis.steps import Step
@@ -130,7 +130,7 @@ def _alike(page: Page, other: Study) -> bool:
 
 def _grid(role: str) -> tuple[str, str, bool]:
     """Draw the choice of format and range estimator."""
-    names, estimators = list(FORMATS), RANGE_ESTIMATORS.names()
+    names, estimators = list(FORMATS), plain_estimators()
     grid = st.selectbox(
         "Grid",
         names,

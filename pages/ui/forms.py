@@ -17,6 +17,7 @@ T = TypeVar("T", bound=Options)
 # What methods need where one word says too little.
 _NEEDS = {
     "backward": "backward passes",
+    "element_scores": "scores of single weights, which are stored",
     "interactions": "scores with interactions of layers",
     "measured": "accuracy measured on the way",
     "training": "a training, which is stored on the way",
@@ -156,9 +157,9 @@ def _recalibration(name: str, key: str) -> str:
 
 def quantizer_settings(key: str) -> QuantSettings:
     """Draw the settings that turn formats into quantizers."""
-    from analysis.quant.ranges import RANGE_ESTIMATORS
+    from analysis.quant.ranges import RANGE_ESTIMATORS, needs_scores, plain_estimators
 
-    names = RANGE_ESTIMATORS.names()
+    names, plain = RANGE_ESTIMATORS.names(), plain_estimators()
     default = QuantSettings()
 
     def title(name: str) -> str:
@@ -182,10 +183,12 @@ def quantizer_settings(key: str) -> QuantSettings:
         key=f"{key}-weight",
         persist_state="session",
     )
+    if needs_scores(weight):
+        about(RANGE_ESTIMATORS[weight])
     activation = st.selectbox(
         "Activation ranges",
-        names,
-        names.index(default.activation_range),
+        plain,
+        plain.index(default.activation_range),
         title,
         key=f"{key}-activation",
         persist_state="session",

@@ -57,6 +57,10 @@ def refused(said, status: int, *parts: str) -> None:
         (["score", "--metric", "output_kl", "--candidates", "w4"], ["look like `w4a8`"]),
         (["score", "--metric", "output_kl", "--candidates", "w9a8"], ["no format `int9`"]),
         (["score", "--metric", "output_kl", "--weight-range", "mze"], ["did you mean `mse`"]),
+        (
+            ["score", "--metric", "output_kl", "--activation-range", "hmse"],
+            ["Ranges of activations", "`hmse`", "Choose one of min_max"],
+        ),
         (["layers", "--sampels", 3], ["did you mean `--samples`"]),
         (["layers", "--samples", -1], ["at least 0, got '-1'"]),
         (["layers", "--device", "tpu"], ["--device", "tpu"]),

@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import catalog
 from analysis.allocation_file import allocation_json, uniform_allocation
+from analysis.quant.ranges import RANGE_ESTIMATORS
 from analysis.records import Candidate, Study
 from pages.ui import resources
 from pages.ui.allocations import FILE, SAVED, UNIFORM
@@ -42,6 +43,20 @@ def test_the_page_says_what_will_happen_before_it_does(demo_study: Study) -> Non
     assert "**uniform w8a8**" in texts(at)
     assert "597 evaluation samples" in texts(at)
     assert not at.metric
+
+
+def test_ranges_that_need_scores_are_offered_for_weights_alone_and_say_what_they_cost(
+    demo_study: Study,
+) -> None:
+    at = quantization()
+    weight = at.selectbox(key="quantize-weight")
+    offered = at.selectbox(key="quantize-activation").options
+    assert set(weight.options) - set(offered) == {RANGE_ESTIMATORS["hmse"].title}
+    assert "scores of single weights" not in texts(at)
+    weight.set_value("hmse").run()
+    assert not at.exception
+    assert "scores of single weights" in texts(at)
+    assert RANGE_ESTIMATORS["hmse"].cost in texts(at)
 
 
 def test_a_measurement_is_shown_beside_float_and_saved_under_its_name(demo_study: Study) -> None:

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from analysis.models.demo import load
 from analysis.models.network import Network, build_network
+from analysis.parts import Parts
 from analysis.quant.configure import estimate_activation, estimate_weight
 from analysis.quant.statistics import ActivationStatistics, collect_statistics
 from analysis.records import FLOAT, Candidate, Layer, QuantSettings
-from analysis.sensitivity.task import NoParts, Parts, Samples, SensitivityTask
+from analysis.sensitivity.task import NoParts, Samples, SensitivityTask
 from tests.reference.attention import output_of
 from tests.reference.work import finish
 

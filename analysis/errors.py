@@ -84,3 +84,15 @@ class InfeasibleBudgetError(AllocationError):
     def __init__(self, message: str, *, resource: str, limit: float, nearest: float) -> None:
         super().__init__(message)
         self.resource, self.limit, self.nearest = resource, limit, nearest
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is exhausted.
+
+    torch reports that as a RuntimeError, told apart by its text alone.
+    """
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "can't allocate memory" in text)
+    )

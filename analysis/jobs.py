@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import AnalysisError, UnknownNameError
+from analysis.errors import AnalysisError, UnknownNameError, out_of_memory
 from analysis.events import Events, Finished, Note, Progress, Report, Started
 from analysis.journal import Job as Job
 from analysis.journal import read_journal, write_journal
@@ -373,15 +373,10 @@ class _Pace:
 
 def _explain(error: BaseException) -> str:
     """One sentence for an error that a step does not foresee."""
-    text = str(error)
-    # torch reports exhausted memory as a RuntimeError, told apart by its text alone.
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in text or "can't allocate memory" in text)
-    ):
+    if out_of_memory(error):
         return (
             "This job needs more memory than is free; use fewer samples, a smaller batch or a "
             "smaller model, or close other programs, and run it again."
         )
-    what = ": ".join([type(error).__name__, *text.strip().splitlines()[:1]])
+    what = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
     return f"Unexpected error {what}, details in the log."

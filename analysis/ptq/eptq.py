@@ -1,24 +1,31 @@
 """EPTQ: the whole quantized network is trained towards the float one, weighted by attention."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import Tensor
 
 from analysis.errors import OptionError
 from analysis.events import Note, Work
 from analysis.models.network import Network
 from analysis.options import Options, option
+from analysis.ptq.importance import WEIGHTINGS, importance
 from analysis.ptq.nearest import nearest
 from analysis.ptq.schedule import Schedule
 from analysis.ptq.student import Student
 from analysis.ptq.task import PTQ_METHODS, TRAINED, PTQTask
 from analysis.ptq.teacher import Teacher
-from analysis.ptq.training import Course, Rates, divergence, train
+from analysis.ptq.trainer import Course, Rates
+from analysis.ptq.training import divergence, train
 from analysis.quant.configure import Quantization
 
 # Fewer samples than this are learnt by heart.
 _FEW = 256
+_SCHEDULES: dict[str, Callable[[int], Schedule]] = {
+    "progressive": Schedule,
+    "last": partial(Schedule, begin=1.0, end=1.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +36,10 @@ class EptqOptions(Options):
     batch_size: int = option(32, low=1, high=4096, help="Samples of a step.")
     weighting: str = option(
         "balanced",
-        choices=("attention", "balanced", "averaged", "none"),
+        choices=WEIGHTINGS,
         help="How much an error counts: by the attention of its sample and layer; balanced, so "
         "that all layers count the same for what their outputs vary; averaged over the samples; "
-        "or by what the layer's output varies alone.",
+        "by the Fisher information of every element; or by what the layer's output varies alone.",
     )
     rounding_rate: float = option(3e-2, low=0, high=10, help="Learning rate of the roundings.")
     scale_rate: float = option(1e-3, low=0, high=1, help="Learning rate of the weights' scales.")
@@ -45,17 +52,36 @@ class EptqOptions(Options):
         help="Activations turn into quantized ones over the first half, or a random half of the "
         "values is quantized (QDrop), or all of them from the start.",
     )
+    reconstruction: float = option(
+        1.0, low=0, high=1e6, help="Weight of the layers' errors in the loss."
+    )
     logits: float = option(
         0.0, low=0, high=1e6, help="Weight of the KL divergence of the logits, in the loss."
+    )
+    hardening: str = option(
+        "progressive",
+        choices=("progressive", "last"),
+        help="Roundings are fixed one after the other, the surest first, or all after the last "
+        "step.",
+    )
+    regularizer: float = option(
+        0.0,
+        low=0,
+        high=1e6,
+        help="Weight in the loss of how undecided the roundings are, with an exponent that falls "
+        "from 20 to 2 (AdaRound).",
     )
     probes: int = option(
         100,
         low=1,
         high=10_000,
-        help="Backward passes for the attention; exact up to so many classes.",
+        help="Backward passes for what an error counts; exact up to so many classes.",
     )
     memory_mib: int = option(
-        1024, low=0, high=1_000_000, help="Memory for the float network's outputs, in MiB."
+        1024,
+        low=0,
+        high=1_000_000,
+        help="Memory for the float network's outputs, in MiB, and as much for Fisher weights.",
     )
     seed: int = option(0, low=0, high=2**31 - 1, help="Seed of the order of the samples.")
 
@@ -80,6 +106,11 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
     start = yield from nearest(task, Options())
     if not any((options.rounding_rate, options.scale_rate, options.bias_rate, options.step_rate)):
         raise OptionError("At least one learning rate must be above 0, all are 0: set one.")
+    if not options.reconstruction and not options.logits:
+        raise OptionError(
+            "The loss must hold the layers' errors or the logits' divergence, both weights are 0: "
+            "set `reconstruction` or `logits`."
+        )
     if not start.weights:
         yield Note("No weight is quantized: nothing is trained.")
         return start
@@ -99,7 +130,7 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
             "may not carry over. Use more calibration samples."
         )
     course = Course(
-        schedule=Schedule(options.steps),
+        schedule=_SCHEDULES[options.hardening](options.steps),
         rates=Rates(
             options.rounding_rate, options.scale_rate, options.bias_rate, options.step_rate
         ),
@@ -107,10 +138,18 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
         seed=options.seed,
         optimizer=options.optimizer,
         activations=options.activations,
+        reconstruction=options.reconstruction,
         logits=options.logits,
+        regularizer=options.regularizer,
     )
-    importance = yield from _importance(teacher, options)
-    found = yield from train(student, start, teacher, importance, course, held_out, task.parts)
+    weights = yield from importance(
+        teacher,
+        options.weighting,
+        probes=options.probes,
+        seed=options.seed,
+        memory_mib=options.memory_mib,
+    )
+    found = yield from train(student, start, teacher, weights, course, held_out, task.parts)
     rows = torch.arange(task.n - held_out if held_out else 0, task.n)
     before, _ = divergence(student, start, teacher, rows)
     after, agreement = divergence(student, found, teacher, rows)
@@ -121,22 +160,10 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
     )
     if not after <= before:
         yield Note(f"Rounding to nearest is kept: {said}.")
-        return replace(start, log=found.log)
+        return replace(start, log=found.log, logged=found.logged)
     yield Note(f"{said[0].upper()}{said[1:]}; {agreement:.1%} keep its prediction.")
     yield Note(_moved(task.network, found))
     return found
-
-
-def _importance(teacher: Teacher, options: EptqOptions) -> Work[Tensor]:
-    """Return the weight of every sample's and layer's squared error, (N, L)."""
-    even = (1.0 / teacher.variances().clamp_min(1e-12)).expand(teacher.n, -1)
-    if options.weighting == "none":
-        return even
-    attention = yield from teacher.attention(options.probes, options.seed)
-    mean = attention.mean(0, keepdim=True).expand_as(attention)
-    if options.weighting == "balanced":
-        return even * attention / mean.clamp_min(1e-12)
-    return mean if options.weighting == "averaged" else attention
 
 
 def _moved(network: Network, found: Quantization) -> str:

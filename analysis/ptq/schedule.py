@@ -11,7 +11,8 @@ class Schedule:
     Args:
         steps: Length of the run.
         begin: Until here nothing is fixed.
-        end: From here every rounding is fixed, and scales, biases and steps alone are trained.
+        end: From here every rounding is fixed, and scales, biases and steps alone are trained; 1
+            with ``begin`` fixes them all after the last step.
     """
 
     steps: int
@@ -23,8 +24,19 @@ class Schedule:
 
         Fast at first, while what is fixed is as good as decided, slow at last.
         """
-        passed = ((step + 1) / self.steps - self.begin) / (self.end - self.begin)
-        return 1.0 - (1.0 - min(1.0, max(0.0, passed))) ** 2
+        done = (step + 1) / self.steps
+        if done >= self.end:
+            return 1.0
+        if done <= self.begin:
+            return 0.0
+        return 1.0 - (1.0 - (done - self.begin) / (self.end - self.begin)) ** 2
+
+    def exponent(self, step: int) -> float:
+        """Return the exponent of the regulariser: 20 for a fifth of the run, from there down to 2.
+
+        See arXiv:2004.10568.
+        """
+        return 20.0 - 18.0 * max(0.0, step / self.steps - 0.2) / 0.8
 
     def rate(self, step: int) -> float:
         """Return the factor on learning rates: a half cosine that ends at a twentieth."""

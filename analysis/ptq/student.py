@@ -13,10 +13,28 @@ from analysis.models.replay import Plan, Transform, changed_in_place
 from analysis.quant.configure import Quantization, activation_plan
 from analysis.quant.quantizer import Quantizer
 from analysis.quant.soft_rounding import logits_of, rounded_up, undecided
+from analysis.quant.straight_through import straight_through
 from analysis.records import Layer, QuantSettings
 
-# What a student sees of an activation and its quantized value: the whole, a part, or some of both.
-Mixing = Callable[[Tensor, Tensor], Tensor]
+# What a student sees of an activation: its quantized value, or that in part.
+Seen = Callable[["SoftStep", Tensor], Tensor]
+
+
+def dropping(seed: int) -> Seen:
+    """Return what sees a random half of the values quantized, as QDrop does, arXiv:2203.05740.
+
+    What is dropped depends on the seed and on the order of the calls alone.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def dropped(step: SoftStep, x: Tensor) -> Tensor:
+        # One bit of every random byte: a uniform number each, and a choice by it, takes longer than
+        # the quantization.
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(generator=generator)
+        kept = (words.view(torch.uint8)[: x.numel()] & 1).reshape(x.shape).to(x)
+        return torch.lerp(x, step(x), kept)
+
+    return dropped
 
 
 class SoftWeight:
@@ -87,14 +105,13 @@ class SoftStep:
         self.quantizer = quantizer
         self.growth = torch.zeros_like(quantizer.scale).requires_grad_()
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the quantized activation."""
+    def __call__(self, x: Tensor, share: float = 1.0) -> Tensor:
+        """Return the activation moved by this share of the way to its quantized value."""
         own = self.quantizer
-        scale = self._scale().to(x)
-        zero_point = own.zero_point.to(x)
-        steps = x / scale
-        rounded = steps + (torch.round(steps) - steps).detach()
-        return (torch.clamp(rounded + zero_point, own.qmin, own.qmax) - zero_point) * scale
+        zero_point = int(own.zero_point)
+        return straight_through(
+            x, self._scale().to(x), (own.qmin - zero_point, own.qmax - zero_point), share
+        )
 
     def hardened(self) -> Quantizer:
         """Return the quantizer with the trained step."""
@@ -132,11 +149,11 @@ class Student:
             steps={tensor: SoftStep(own) for tensor, own in start.activations.items()},
         )
 
-    def plan(self, mixing: Mixing | None = None) -> Plan:
+    def plan(self, seen: Seen = SoftStep.__call__) -> Plan:
         """Return the plan under which the network is the student.
 
         Args:
-            mixing: Joins an activation with its quantized value; None takes the quantized value.
+            seen: What it sees of an activation; by default its quantized value.
         """
         calls = {layer.name: layer.calls for layer in self.network.table.layers}
         weights = {c: own.value() for name, own in self.weights.items() for c in calls[name]}
@@ -145,7 +162,7 @@ class Student:
         changed = changed_in_place(self.network.trace, self.network.plan)
         unsafe = {t.id for t in self.network.table.tensors if (t.call, t.slot) in changed}
         steps: dict[int, Transform] = {
-            tensor: _joined(own, mixing, copied=tensor in unsafe)
+            tensor: _transform(own, seen, copied=tensor in unsafe)
             for tensor, own in self.steps.items()
         }
         activations = activation_plan(self.network, steps, self.settings.scope)
@@ -198,10 +215,9 @@ def _bias(network: Network, layer: Layer, start: Quantization) -> Tensor:
     return network.weight(layer).new_zeros(call.shapes[0][channel_axis(call)])
 
 
-def _joined(step: SoftStep, mixing: Mixing | None, *, copied: bool) -> Transform:
+def _transform(step: SoftStep, seen: Seen, *, copied: bool) -> Transform:
     def transform(x: Tensor) -> Tensor:
-        x = x.clone() if copied else x
-        return step(x) if mixing is None else mixing(x, step(x))
+        return seen(step, x.clone() if copied else x)
 
     return transform
 

@@ -93,8 +93,13 @@ class Teacher:
         return self._pass(self.x[samples])
 
     def variances(self, samples: int = 256) -> Tensor:
-        """Return the summed variance of every layer's output elements over samples, (L,)."""
+        """Return the summed variance of every layer's output elements over samples, (L,).
+
+        Of a single sample, which does not vary, the summed squares.
+        """
         z, _ = self.outputs(torch.arange(min(samples, self.n), device=self.x.device))
+        if self.n == 1:
+            return torch.stack([each.square().sum() for each in z])
         return torch.stack([each.flatten(1).var(0, unbiased=False).sum() for each in z])
 
     def attention(self, probes: int, seed: int) -> Work[Tensor]:

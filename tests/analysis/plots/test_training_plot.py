@@ -7,24 +7,39 @@ from analysis.plots.theme import alt_text
 from analysis.plots.training import training_curves
 from analysis.ptq.training import LOGGED
 
+# step, loss, reconstruction, indecision, KL of the batch, undecided, fixed, KL held out, agreement
 LOG = np.array(
-    [[10, 5.0, 2.0, 0.9, 0.0, 3.0, 0.2], [20, 1.0, 0.0, 0.4, 0.6, 0.5, 0.8],
-     [30, 0.5, 0.1, 0.0, 1.0, 0.04, 0.97]]
+    [[10, 5.0, 5.0, 0.0, 2.0, 0.9, 0.0, 3.0, 0.2], [20, 1.0, 1.0, 0.0, 0.0, 0.4, 0.6, 0.5, 0.8],
+     [30, 0.5, 0.5, 0.0, 0.1, 0.0, 1.0, 0.04, 0.97]]
 )  # fmt: skip
 
 
-def test_divergence_and_decisions_are_drawn_over_the_steps():
+def traces(log=LOG):
+    return {trace.name: trace for trace in training_curves(LOGGED, log).data}
+
+
+def test_divergence_loss_and_decisions_are_drawn_over_the_steps():
     figure = training_curves(LOGGED, LOG)
-    traces = {trace.name: trace for trace in figure.data}
-    assert list(traces["held out, hardened"].y) == [3.0, 0.5, 0.04]
-    assert list(traces["undecided"].y) == [0.9, 0.4, 0.0]
-    assert list(traces["fixed"].x) == [10, 20, 30]
+    drawn = traces()
+    assert list(drawn["hardened, on held-out samples"].y) == [3.0, 0.5, 0.04]
+    assert list(drawn["errors of the layers"].y) == [5.0, 1.0, 0.5]
+    assert list(drawn["undecided roundings"].y) == [0.9, 0.4, 0.0]
+    assert list(drawn["fixed ones"].x) == [10, 20, 30]
     assert f"from {number(3.0)} to {number(0.04)} nats" in alt_text(figure)
 
 
+def test_the_loss_is_drawn_where_it_is_more_than_the_errors_of_the_layers():
+    assert "loss" not in traces()
+    assert "indecision of the roundings" not in traces()
+    log = LOG.copy()
+    log[:, 1], log[:, 3] = [6.0, 1.5, 0.6], [1.0, 0.5, 0.1]
+    drawn = traces(log)
+    assert list(drawn["loss"].y) == [6.0, 1.5, 0.6]
+    assert list(drawn["indecision of the roundings"].y) == [1.0, 0.5, 0.1]
+
+
 def test_a_divergence_of_zero_stays_on_the_logarithmic_axis():
-    batch = next(t for t in training_curves(LOGGED, LOG).data if t.name.startswith("batch"))
-    assert min(batch.y) > 0
+    assert min(traces()["as it is trained, on the batch"].y) > 0
 
 
 def test_a_running_training_shows_how_far_it_has_to_go():

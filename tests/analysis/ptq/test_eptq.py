@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,9 +14,10 @@ from analysis.models.network import build_network
 from analysis.options import Options, build
 from analysis.ptq import PTQ_METHODS, PTQTask
 from analysis.ptq.nearest import nearest
-from analysis.ptq.student import Student
+from analysis.ptq.student import SoftStep, Student
 from analysis.ptq.teacher import Teacher
 from analysis.ptq.trained import from_arrays, to_arrays
+from analysis.ptq.trainer import Trainer
 from analysis.ptq.training import LOGGED, divergence
 from analysis.quant.configure import Quantization, plan_of
 from analysis.records import QuantSettings
@@ -100,8 +102,13 @@ def test_every_rounding_is_decided_and_the_log_says_so(task):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"activations": "drop"}, {"optimizer": "radam", "weighting": "none"}],
-    ids=["defaults", "drop", "radam unweighted"],
+    [
+        {},
+        {"activations": "drop"},
+        {"optimizer": "radam", "weighting": "none"},
+        {"weighting": "fisher", "regularizer": 0.1, "hardening": "last"},
+    ],
+    ids=["defaults", "drop", "radam unweighted", "fisher and regularizer"],
 )
 def test_an_interrupted_training_goes_on_and_ends_with_the_same(task, options):
     whole, _ = eptq(task, **options)
@@ -128,10 +135,13 @@ def test_a_seed_gives_one_result_and_another_seed_another(task):
 
 
 def test_outputs_that_are_kept_and_outputs_computed_again_teach_the_same(task):
-    kept, _ = eptq(task)
-    again, notes = eptq(task, memory_mib=0)
-    assert any("computed again for every batch" in note for note in notes)
-    assert same(kept, again)
+    for options in ({}, {"weighting": "fisher", "steps": 5}):
+        kept, _ = eptq(task, **options)
+        again, notes = eptq(task, memory_mib=0, **options)
+        assert (
+            sum("computed again for every batch" in note for note in notes) == 1 + len(options) // 2
+        )
+        assert same(kept, again)
 
 
 def test_a_training_that_makes_it_worse_returns_rounding_to_nearest():
@@ -160,17 +170,29 @@ def test_a_training_of_nothing_is_refused(task):
         eptq(task, **rates)
 
 
+def test_a_training_towards_nothing_is_refused(task):
+    with pytest.raises(OptionError, match="both weights are 0"):
+        eptq(task, reconstruction=0.0)
+
+
+def test_the_logits_alone_can_be_trained_towards(task):
+    found, _ = eptq(task, reconstruction=0.0, logits=2.0)
+    log = dict(zip(LOGGED, found.log.T, strict=True))
+    assert log["loss"] == pytest.approx(2.0 * log["logits_kl"])
+    assert log["held_out_kl"][-1] < 0.3 * log["held_out_kl"][0]
+
+
 def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_good_state(task, monkeypatch):
     network = task.network
     second = network.table.names[1]
     plain = Student.plan
     calls = iter(range(1_000))
 
-    def plan(self: Student, mixing=None):
+    def plan(self: Student, seen=SoftStep.__call__):
         if next(calls) == 7:
             with torch.no_grad():
                 self.biases[second].fill_(float("nan"))
-        return plain(self, mixing)
+        return plain(self, seen)
 
     monkeypatch.setattr(Student, "plan", plan)
     found, notes = eptq(task, steps=20)
@@ -180,13 +202,54 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_good_state(ta
     assert len(found.log) == 7
 
 
-def test_attention_weights_are_squared_jacobian_norms_per_element(task):
-    network = task.network
-    layer = network.table.layers[-1]  # its outputs are the logits or lead to them linearly
-    teacher = Teacher(network, layer.calls, task.inputs, task.n, 1.0)
-    found = finish(teacher.attention(probes=100, seed=0))
-    assert found.shape == (task.n, 1)
-    assert float(found.std()) == pytest.approx(0.0, abs=1e-6)  # linear: the same for every sample
+@pytest.mark.parametrize("exhausted", [MemoryError(), RuntimeError("CUDA out of memory.")])
+def test_a_batch_that_memory_does_not_hold_is_computed_in_halves(task, monkeypatch, exhausted):
+    whole, _ = eptq(task, batch_size=16)
+    plain = Trainer._part
+
+    def part(self: Trainer, rows: torch.Tensor, *others):
+        if len(rows) > 5:
+            raise exhausted
+        return plain(self, rows, *others)
+
+    monkeypatch.setattr(Trainer, "_part", part)
+    found, notes = eptq(task, batch_size=16)
+    said = [note for note in notes if note.startswith("Memory did not suffice")]
+    assert [re.search(r"(\d+) samples at a time", note)[1] for note in said] == ["8", "4"]
+    assert found.log[0, 1:5] == pytest.approx(whole.log[0, 1:5], rel=1e-4)
+    assert found.log[-1, 1] == pytest.approx(whole.log[-1, 1], rel=0.5)
+
+
+def test_a_sample_that_memory_does_not_hold_ends_the_training(task, monkeypatch):
+    def part(self: Trainer, *others):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Trainer, "_part", part)
+    with pytest.raises(MemoryError, match="one sample"):
+        eptq(task)
+
+
+def test_other_errors_are_not_taken_for_exhausted_memory(task, monkeypatch):
+    def part(self: Trainer, *others):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(Trainer, "_part", part)
+    with pytest.raises(RuntimeError, match="something else"):
+        eptq(task)
+
+
+def test_the_regularizer_drives_roundings_to_their_ends(task):
+    options = {"hardening": "last", "activations": "whole", "rounding_rate": 0.3}
+    plain = eptq(task, **options)[0]
+    found = eptq(task, **options, regularizer=100.0)[0]
+    free, driven = (dict(zip(LOGGED, each.log.T, strict=True)) for each in (plain, found))
+    assert (free["indecision"] == 0.0).all()  # not part of the loss, not computed
+    assert (driven["indecision"][:30] > 0.0).all()
+    assert driven["undecided"][-2] < 0.5 * free["undecided"][-2]
+    assert driven["loss"] == pytest.approx(driven["reconstruction"] + 100.0 * driven["indecision"])
+    for log in (free, driven):
+        assert log["fixed"].tolist() == [0.0] * 39 + [1.0]
+        assert log["undecided"][-1] == 0.0
 
 
 def test_arrays_hold_a_trained_quantization_bit_for_bit(task):

@@ -121,7 +121,7 @@ def test_what_is_trained_is_what_is_returned_once_all_is_fixed(name, scope):
 def test_without_activations_the_student_begins_as_the_float_network(name):
     network, x, task, start = start_of(name, "w3a8")
     student = Student.of(network, start, task.settings)
-    plan = student.plan(mixing=lambda value, quantized: value)
+    plan = student.plan(lambda step, value: step(value, 0.0))
     with torch.no_grad():
         soft, plain = network(x, plan), network(x, Plan())
     # Min-max scales clip nothing but the most negative code's side.

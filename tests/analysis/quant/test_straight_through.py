@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from analysis.quant.straight_through import squared_errors, straight_through
+
+LIMITS = (-2, 5)
+X = torch.tensor([-9.0, -2.4, -2.0, -0.7, 0.0, 0.2, 1.6, 4.9, 5.2, 8.0])
+
+
+def moved(x, scale, share=1.0):
+    return straight_through(x, scale, LIMITS, share)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_values_are_the_nearest_levels_within_the_limits(scale):
+    levels = torch.arange(LIMITS[0], LIMITS[1] + 1) * scale
+    nearest = levels[(X.unsqueeze(1) - levels).abs().argmin(1)]
+    assert torch.equal(moved(X, torch.tensor([scale])), nearest)
+
+
+def test_a_share_moves_part_of_the_way():
+    scale = torch.tensor([1.0])
+    assert torch.equal(moved(X, scale, 0.0), X)
+    found = moved(X, scale, 0.25)
+    assert found == pytest.approx(0.75 * X + 0.25 * moved(X, scale), abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_gradients_are_those_of_lsq(scale, share):
+    x = X.clone().requires_grad_()
+    step = torch.tensor([scale], requires_grad=True)
+    weights = torch.linspace(-1, 2, len(X))
+    (moved(x, step, share) * weights).sum().backward()
+    by_value, by_step = [], 0.0
+    for value, weight in zip(X.tolist(), weights.tolist(), strict=True):
+        at = value / scale
+        inside = LIMITS[0] - 0.5 <= at <= LIMITS[1] + 0.5
+        code = min(max(round(at), LIMITS[0]), LIMITS[1])
+        by_value.append(weight * (1 - share + share * inside))
+        by_step += weight * share * (code - at if inside else code)
+    assert x.grad == pytest.approx(torch.tensor(by_value))
+    assert step.grad.item() == pytest.approx(by_step, rel=1e-5)
+
+
+def test_squared_errors_and_their_gradients_are_autograds():
+    found = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
+    wanted = torch.randn(3, 4, 5, dtype=torch.float64)
+    assert torch.allclose(
+        squared_errors(found, wanted), (found - wanted).square().sum((1, 2)), rtol=1e-12
+    )
+    assert torch.autograd.gradcheck(lambda z: squared_errors(z, wanted), (found,))
+
+
+def test_weights_say_how_much_an_element_counts():
+    found = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    wanted = torch.randn(2, 3, dtype=torch.float64)
+    weights = torch.tensor([[0.0, 1.0, 4.0], [2.0, 0.0, 0.0]], dtype=torch.float64)
+    expected = (weights * (found - wanted).square()).sum(1)
+    assert torch.allclose(squared_errors(found, wanted, weights), expected, rtol=1e-12)
+    assert torch.autograd.gradcheck(lambda z: squared_errors(z, wanted, weights), (found,))

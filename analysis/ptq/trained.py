@@ -11,10 +11,16 @@ from torch import Tensor
 
 from analysis.models.network import Network
 from analysis.quant.configure import Quantization
+from analysis.quant.split import check_whole
 
 
 def to_arrays(network: Network, found: Quantization) -> dict[str, NDArray[Any]]:
-    """Return the codes, scales, biases and activation steps of a quantization."""
+    """Return the codes, scales, biases and activation steps of a quantization.
+
+    Raises:
+        QuantizationError: If a weight is in two parts.
+    """
+    check_whole(found.splits, "A stored training")
     arrays: dict[str, NDArray[Any]] = {}
     for name, quantizer in found.weights.items():
         values = found.weight_values.get(name)

@@ -3,7 +3,9 @@
 What is read back computes bit for bit what was written. Names of the tensors are
 ``weight.LAYER.codes``, ``.scale``, ``.zero_point``, ``bias.LAYER`` and ``activation.ID.scale``,
 ``.zero_point``; everything else is text in the file's metadata. Where the network was recalibrated
-before, ``weight.LAYER.values`` holds what layers without a format compute with.
+before, ``weight.LAYER.values`` holds what layers without a format compute with. Of a weight in two
+parts, ``weight`` is the fine one and ``coarse.LAYER.codes``, ``.scale``, ``.zero_point`` are its
+centre taps; such a file has a schema of its own, so that no reader takes one part for the whole.
 """
 
 import json
@@ -23,9 +25,11 @@ from analysis.models.network import Network
 from analysis.quant.configure import Quantization, check_allocation
 from analysis.quant.formats import get_format
 from analysis.quant.quantizer import Quantizer
+from analysis.quant.split import COARSE, Split, centre_of, why_whole
 from analysis.records import FLOAT, Allocation, Layer, QuantSettings
 
 SCHEMA = "1"
+SPLIT_SCHEMA = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ def pack(network: Network, packed: Packed) -> bytes:
             values = packed.quantization.weight_values.get(layer.name)
             weight = quantizer(network.weight(layer)) if values is None else values
             tensors |= _named(f"weight.{layer.name}", quantizer)
-            tensors[f"weight.{layer.name}.codes"] = _codes(layer, quantizer, weight)
+            split = packed.quantization.splits.get(layer.name)
+            tensors |= _codes(layer, quantizer, weight, split)
         elif packed.recalibrations:
             tensors[f"weight.{layer.name}.values"] = network.weight(layer)
         bias = biases.get(layer.name, network.bias(layer))
@@ -74,8 +79,9 @@ def pack(network: Network, packed: Packed) -> bytes:
             tensors[f"bias.{layer.name}"] = bias
     for number, quantizer in packed.quantization.activations.items():
         tensors |= _named(f"activation.{number}", quantizer)
+    splits = sorted(packed.quantization.splits)
     metadata = {
-        "schema": SCHEMA,
+        "schema": SPLIT_SCHEMA if splits else SCHEMA,
         "study": packed.study,
         "identity": json.dumps(dict(packed.identity)),
         "allocation": allocation_json(packed.allocation, study=packed.study),
@@ -83,6 +89,7 @@ def pack(network: Network, packed: Packed) -> bytes:
         "method": packed.method,
         "recalibrations": json.dumps(packed.recalibrations),
         "corrected": json.dumps(sorted(biases)),
+        **({"splits": json.dumps(splits)} if splits else {}),
     }
     content: bytes = save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata)
     return content
@@ -107,9 +114,10 @@ def unpack(path: Path, network: Network, identity: Mapping[str, str]) -> Packed:
         method, study, text = metadata["method"], metadata["study"], metadata["allocation"]
         recalibrations = tuple(json.loads(metadata.get("recalibrations", "[]")))
         corrected = set(json.loads(metadata.get("corrected", "[]")))
+        splits = set(json.loads(metadata.get("splits", "[]")))
     except (KeyError, TypeError, ValueError) as error:
         raise _foreign(path) from error
-    if metadata.get("schema") != SCHEMA:
+    if metadata.get("schema") != (SPLIT_SCHEMA if splits else SCHEMA):
         raise _foreign(path)
     differing = [name for name in identity if found.get(name) != identity[name]]
     if differing:
@@ -123,7 +131,7 @@ def unpack(path: Path, network: Network, identity: Mapping[str, str]) -> Packed:
         corrected.update(network.table.names)
     check_allocation(network, allocation)
     try:
-        quantization = _quantization(network, allocation, settings, tensors, corrected)
+        quantization = _quantization(network, allocation, settings, tensors, corrected, splits)
     except KeyError as error:
         raise QuantizationError(
             f"`{path.name}` must hold every tensor that its allocation asks for, {error} is "
@@ -138,6 +146,7 @@ def _quantization(
     settings: QuantSettings,
     tensors: dict[str, Tensor],
     corrected: set[str],
+    splits: set[str],
 ) -> Quantization:
     result = Quantization()
     chosen = allocation.as_dict()
@@ -155,17 +164,7 @@ def _quantization(
         grid = get_format(name).grid(signed=True)
         quantizer = _quantizer(f"weight.{layer.name}", tensors, grid, axis)
         weight = network.weight(layer)
-        codes = tensors[f"weight.{layer.name}.codes"]
-        if codes.shape != weight.shape:
-            raise QuantizationError(
-                f"The codes of `{layer.name}` must have shape {tuple(weight.shape)}, got "
-                f"{tuple(codes.shape)}."
-            )
-        if int(codes.min()) < grid[0] or int(codes.max()) > grid[1]:
-            raise QuantizationError(
-                f"The codes of `{layer.name}` must lie in [{grid[0]}, {grid[1]}] ({name}), got "
-                f"{int(codes.min())} to {int(codes.max())}."
-            )
+        codes = _read_codes(f"weight.{layer.name}", tensors, weight.shape, quantizer)
         bias = network.bias(layer)
         if (
             bias is not None
@@ -177,7 +176,12 @@ def _quantization(
                 "Write the file again."
             )
         result.weights[layer.name] = quantizer
-        result.weight_values[layer.name] = quantizer.values(codes.to(weight))
+        codes = codes.to(weight)
+        result.weight_values[layer.name] = quantizer.values(codes)
+        if layer.name in splits:
+            split = _read_split(layer, tensors, axis, codes)
+            result.splits[layer.name] = split
+            result.weight_values[layer.name] = split.values(quantizer)
     for tensor in network.table.tensors:
         name = chosen[tensor.readers[0]].activation
         if name != FLOAT:
@@ -187,14 +191,54 @@ def _quantization(
     return result
 
 
-def _codes(layer: Layer, quantizer: Quantizer, weight: Tensor) -> Tensor:
-    codes = quantizer.codes(weight)
-    if not torch.equal(quantizer.values(codes), weight):
+def _codes(
+    layer: Layer, quantizer: Quantizer, weight: Tensor, split: Split | None
+) -> dict[str, Tensor]:
+    """Return the codes of a weight, and the coarse part's quantizer and codes if it has one."""
+    codes = quantizer.codes(weight) if split is None else split.codes
+    values = quantizer.values(codes) if split is None else split.values(quantizer)
+    if not torch.equal(values, weight):
         raise QuantizationError(
             f"The weight of `{layer.name}` must lie on the grid of its quantizer, some values lie "
             "between two levels: the method's values cannot be written as integer codes."
         )
-    return codes.to(_dtype(quantizer.qmin, quantizer.qmax))
+    found = {f"weight.{layer.name}.codes": codes.to(_dtype(quantizer.qmin, quantizer.qmax))}
+    if split is not None:
+        own, name = split.coarse, f"coarse.{layer.name}"
+        found |= _named(name, own)
+        found[f"{name}.codes"] = split.coarse_codes.to(_dtype(own.qmin, own.qmax))
+    return found
+
+
+def _read_codes(
+    name: str, tensors: Mapping[str, Tensor], shape: torch.Size, quantizer: Quantizer
+) -> Tensor:
+    codes = tensors[f"{name}.codes"]
+    if codes.shape != shape:
+        raise QuantizationError(
+            f"The codes of `{name}` must have shape {tuple(shape)}, got {tuple(codes.shape)}."
+        )
+    low, high = int(codes.min()), int(codes.max())
+    if low < quantizer.qmin or high > quantizer.qmax:
+        raise QuantizationError(
+            f"The codes of `{name}` must lie in [{quantizer.qmin}, {quantizer.qmax}], got {low} to "
+            f"{high}."
+        )
+    return codes
+
+
+def _read_split(
+    layer: Layer, tensors: Mapping[str, Tensor], axis: int | None, codes: Tensor
+) -> Split:
+    if reason := why_whole(layer):
+        raise QuantizationError(
+            f"A weight in two parts must have centre taps, that of `{layer.name}` has none: "
+            f"{reason}."
+        )
+    name = f"coarse.{layer.name}"
+    coarse = _quantizer(name, tensors, get_format(COARSE).grid(signed=True), axis)
+    taps = _read_codes(name, tensors, centre_of(codes).shape, coarse)
+    return Split(coarse, taps.to(codes), codes)
 
 
 def _dtype(qmin: int, qmax: int) -> torch.dtype:

@@ -56,7 +56,8 @@ class Costs(Record):
     ``size_ratio`` and ``bops_ratio`` are relative to every layer at w8a8. ``peak_activation_mib``
     is the most activation memory in use at once, per sample. ``latency_ms`` sums the times of the
     layers in a latency table, None without one. ``scales_mib`` is what a float32 scale per output
-    channel of every quantized weight takes on top of ``size_mib``.
+    channel of every quantized weight takes on top of ``size_mib``. Of a configuration whose method
+    splits weights, all but activations and times count both parts.
     """
 
     size_mib: float

@@ -13,6 +13,7 @@ from analysis.models.network import Network
 from analysis.models.replay import Plan
 from analysis.options import as_dict
 from analysis.quant.configure import check_allocation
+from analysis.quant.split import costs_with
 from analysis.records import Configuration, Evaluation, FloatOutputs, Study
 from analysis.steps import Step, StoredParts
 from analysis.workflow.naming import default_name
@@ -89,7 +90,12 @@ def quantize(
             settings=settings,
             recalibrations=recipe.recalibrations,
             allocation=allocation,
-            costs=allocation_costs(loaded.network.table, allocation),
+            costs=costs_with(
+                loaded.network.table,
+                allocation,
+                allocation_costs(loaded.network.table, allocation),
+                made.quantization.splits,
+            ),
             ranges=made.quantization.ranges,
             measured=measured,
             seconds=perf_counter() - begin,

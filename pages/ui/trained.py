@@ -5,9 +5,11 @@ import streamlit as st
 from analysis import workflow
 from analysis.options import as_dict
 from analysis.plots.training import training_curves
+from analysis.plots.unit_errors import unit_errors
 from analysis.ptq import PTQ_METHODS
 from analysis.ptq.task import TRAINED
 from analysis.ptq.training import LOGGED
+from analysis.ptq.unit_log import COLUMNS
 from analysis.steps import StoredParts
 from pages.ui import charts, resources, work
 from pages.ui.shell import Page
@@ -26,7 +28,10 @@ def section(page: Page, recipe: workflow.Recipe) -> None:
     if found is None or not len(found.log):
         return
     st.subheader("Training", anchor=False)
-    charts.draw(training_curves(found.logged, found.log), "training")
+    if found.logged == COLUMNS:
+        charts.draw(unit_errors(COLUMNS, found.log, page.table.names), "training")
+    else:
+        charts.draw(training_curves(found.logged, found.log), "training")
 
 
 def live(page: Page, recipe: workflow.Recipe, job_key: str) -> None:
@@ -39,7 +44,12 @@ def live(page: Page, recipe: workflow.Recipe, job_key: str) -> None:
 def _live(page: Page, recipe: workflow.Recipe) -> None:
     store = resources.store()
     key = workflow.training(resources.workspace(), page.study, recipe).key
-    kept = StoredParts(store, key).load("training")
+    parts = StoredParts(store, key)
+    units = parts.load("units")
+    if units is not None:
+        charts.draw(unit_errors(COLUMNS, units["log"], page.table.names), "training-live")
+        return
+    kept = parts.load("training")
     if kept is None or not len(kept["log"]):
         return
     steps = int(as_dict(recipe.chosen).get("steps", 0))

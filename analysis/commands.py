@@ -30,7 +30,8 @@ RESERVED = frozenset({
     "per-tensor", "metrics", "reference", "set", "numbers", "attribution", "path-steps",
     "memory-mib", "recalibrate", "layer", "inits", "architectures", "seeds", "workers",
     "train-on", "resource", "points", "random", "draw-seed",
-    "latency", "free-bits", "tie", "backend", "repeats", "warm-up", "parallel",
+    "latency", "free-bits", "tie", "backend", "repeats", "warm-up", "parallel", "recovery",
+    "variant",
 })  # fmt: skip
 
 

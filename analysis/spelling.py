@@ -15,7 +15,7 @@ def spell(name: str, options: Options) -> str:
     """Return a method's name with the options that differ from their defaults, in their order."""
     values = as_dict(options)
     changed = [
-        f"{spec.name}={_text(values[spec.name])}"
+        f"{spec.name}={value_text(values[spec.name])}"
         for spec in describe(type(options))
         if values[spec.name] != spec.default
     ]
@@ -49,7 +49,7 @@ def canonical(registry: Registry[Any], text: str) -> str:
     return spell(method.name, options)
 
 
-def _text(value: bool | int | float | str) -> str:
+def value_text(value: bool | int | float | str) -> str:
     """Return a value as :func:`analysis.options.build` reads it, with every digit that counts."""
     if isinstance(value, bool):
         return str(value).lower()

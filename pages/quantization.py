@@ -6,7 +6,17 @@ import streamlit as st
 
 from analysis import workflow
 from analysis.ptq import PTQ_METHODS
-from pages.ui import allocations, forms, measured, resources, shell, trained, work
+from pages.ui import (
+    ablating,
+    allocations,
+    forms,
+    measured,
+    recovering,
+    resources,
+    shell,
+    trained,
+    work,
+)
 from pages.ui.allocations import DRAFT, FILE, SAVED, UNIFORM
 
 page = shell.open_page(
@@ -53,6 +63,9 @@ else:
     measured.listing(step)
     if trained.trains(method):
         trained.section(page, recipe)
+    recovering.section(page, recipe)
     measured.quantizers(found.ranges)
     shell.link("comparison", "Compare it with the others")
 allocations.command(page, chosen, step.command, "quantize")
+if trained.trains(method):
+    ablating.section(page, recipe)

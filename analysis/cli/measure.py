@@ -5,15 +5,17 @@ from typing import Any
 
 from analysis import workflow
 from analysis.cli.choice import costs_text
-from analysis.cli.method_flags import chosen, read_options
+from analysis.cli.method_flags import chosen, chosen_ptq, read_options
 from analysis.cli.output import accuracy, show, table, to_json, write
 from analysis.cli.parser import Call
-from analysis.cli.session import opened, read_recalibrations, settings
-from analysis.cli.storing import check_backend, storage_notes
+from analysis.cli.recover import recovery
+from analysis.cli.session import Session, opened, read_recalibrations, settings
+from analysis.cli.storing import check_backend, storage_notes, with_parts
 from analysis.errors import AnalysisError
 from analysis.export import EXPORTERS, Exported, ExportTask
 from analysis.known import known
 from analysis.ptq import PTQ_METHODS
+from analysis.ptq.task import TRAINED
 from analysis.quantized_files import evaluate_file, quantized_file
 from analysis.records import Configuration, Evaluation
 
@@ -21,9 +23,9 @@ from analysis.records import Configuration, Evaluation
 def quantize(call: Call) -> None:
     """Quantize as allocated and measure."""
     args = call.args
-    method = chosen(call, PTQ_METHODS, args.method)
+    method, before = chosen_ptq(call, args.method)
     options = read_options(call, method=method)["method"]
-    quantizers, recalibrations = settings(call), read_recalibrations(call)
+    quantizers, recalibrations = settings(call), (*before, *read_recalibrations(call))
     check_backend(call)
     with opened(call) as session:
         allocation = session.allocation(args.allocation)
@@ -36,6 +38,9 @@ def quantize(call: Call) -> None:
             name = workflow.free_name(session.workspace.store, step)
             step = workflow.quantize(session.workspace, session.study, recipe, name=name)
         made, cached = session.run(step)
+        storage = with_parts(storage, made)
+        changed = recovery(session, recipe) if args.recovery else None
+        trace = _trace(session, recipe)
         if args.out_model is not None:
             content = session.reporter.work(
                 quantized_file(session.workspace, session.study, recipe)
@@ -53,12 +58,25 @@ def quantize(call: Call) -> None:
         "allocation": {n: c.text for n, c in made.allocation.as_dict().items()},
         "costs": made.costs,
         "measured": _measured(made.measured),
-        "trace": [],
+        "trace": trace,
         "storage": storage.data,
         "notes": made.notes,
+        "recovery": None if changed is None else changed.data,
         "cached": cached,
     }
-    show(args.json, data, "\n".join((_configuration_text(made), *storage.lines)))
+    lines = (*storage.lines, *(() if changed is None else changed.lines))
+    show(args.json, data, "\n".join((_configuration_text(made), *lines)))
+
+
+def _trace(session: Session, recipe: workflow.Recipe) -> list[dict[str, float]]:
+    """Return what a training logged, look by look; nothing for methods that do not train."""
+    if TRAINED not in PTQ_METHODS[recipe.method].needs:
+        return []
+    step = workflow.training(session.workspace, session.study, recipe)
+    found = step.stored(session.workspace.store)
+    if found is None:
+        return []
+    return [dict(zip(found.logged, row, strict=True)) for row in found.log.tolist()]
 
 
 def evaluate(call: Call) -> None:

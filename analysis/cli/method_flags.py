@@ -7,6 +7,8 @@ from analysis.cli.parser import Call
 from analysis.cli.session import usage
 from analysis.commands import option_flags
 from analysis.options import Options, OptionSpec, build, describe
+from analysis.ptq import PTQ_METHODS
+from analysis.recalibration import RECALIBRATIONS
 from analysis.registry import Method, Registry
 
 
@@ -14,6 +16,16 @@ def chosen(call: Call, registry: Registry[Any], name: str) -> Method[Any]:
     """Return a method by the name that was typed; an unknown name is wrong usage."""
     with usage(call):
         return registry[name]
+
+
+def chosen_ptq(call: Call, name: str) -> tuple[Method[Any], tuple[str, ...]]:
+    """Return a post-training method and what goes before it.
+
+    The name of a recalibration stands for rounding to nearest behind it.
+    """
+    if name in RECALIBRATIONS.names():
+        return PTQ_METHODS["nearest"], (name,)
+    return chosen(call, PTQ_METHODS, name), ()
 
 
 def read_options(call: Call, **methods: Method[Any]) -> dict[str, Options]:

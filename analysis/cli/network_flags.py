@@ -2,7 +2,16 @@
 
 import argparse
 
-from analysis.cli.shared_flags import allocation, backend, number, out, recalibrate, settings, study
+from analysis.cli.shared_flags import (
+    allocation,
+    backend,
+    number,
+    out,
+    recalibrate,
+    release,
+    settings,
+    study,
+)
 
 
 def fill_study(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +88,62 @@ def fill_quantize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="", help="what to call the configuration")
     out(parser, "the configuration (JSON)")
     parser.add_argument("--out-model", metavar="FILE.safetensors", help="write codes and scales")
+    parser.add_argument(
+        "--recovery",
+        action="store_true",
+        help="also compare every layer with rounding to nearest: weights that moved, output errors",
+    )
+    settings(parser)
+    study(parser)
+
+
+def fill_ablation(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``ablation``."""
+    allocation(parser, required=True)
+    parser.add_argument(
+        "--method", default="eptq", metavar="NAME", help="base method, else eptq; `methods` lists"
+    )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE[:...]",
+        help="a change of the base's options; every choice and switch by default; repeatable",
+    )
+    parser.add_argument(
+        "--seeds", type=number(1), default=1, metavar="K", help="seeds of each variant, else 1"
+    )
+    recalibrate(parser)
+    out(parser, "the ablation (JSON)")
+    settings(parser)
+    study(parser)
+
+
+def fill_ladder(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``ladder``."""
+    parser.add_argument(
+        "--allocation",
+        action="append",
+        required=True,
+        metavar="FILE|uniform:w4a8",
+        help="an allocation file, or one candidate for all layers; repeatable",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        required=True,
+        metavar="[RECALIBRATION+...]NAME[:OPTION=VALUE...][@RANGE]",
+        help="what goes before, a method with its options, the range of weights; repeatable",
+    )
+    parser.add_argument(
+        "--reference", default="", metavar="METHOD", help="what others are held against; the last"
+    )
+    parser.add_argument(
+        "--seeds", type=number(1), default=1, metavar="K", help="seeds of methods that draw, else 1"
+    )
+    release(parser)
+    recalibrate(parser)
+    out(parser, "the ladder (JSON)")
     settings(parser)
     study(parser)
 

@@ -6,8 +6,9 @@ from typing import Any
 from analysis.cli.method_flags import chosen
 from analysis.cli.parser import Call
 from analysis.quant.backends import BACKENDS
+from analysis.quant.split import COARSE_ROLE
 from analysis.quant.storage import sentences, stored_as
-from analysis.records import Allocation, LayerTable
+from analysis.records import Allocation, Configuration, LayerTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,17 @@ def storage_notes(call: Call, table: LayerTable, allocation: Allocation) -> Note
         "layers": found.changed,
     }
     return Notes(data, said)
+
+
+def with_parts(notes: Notes, made: Configuration) -> Notes:
+    """Add what no backend's rule knows: the weights that the method put in two parts."""
+    split = {each.name for each in made.ranges if each.role == COARSE_ROLE}
+    if notes.data is None or not split:
+        return notes
+    said = (
+        f"That is said of the allocation: {len(split)} "
+        f"{'weight is' if len(split) == 1 else 'weights are'} in two parts, and what holds one set "
+        "of codes for each needs the 8-bit centre taps as convolutions of their own."
+    )
+    data = notes.data | {"sentences": (*notes.data["sentences"], said)}
+    return Notes(data, (*notes.lines, said))

@@ -13,11 +13,13 @@ from analysis.cli.choice_flags import (
     fill_score,
 )
 from analysis.cli.network_flags import (
+    fill_ablation,
     fill_distributions,
     fill_evaluate,
     fill_export,
     fill_initialization,
     fill_inspect,
+    fill_ladder,
     fill_layers,
     fill_quantize,
     fill_study,
@@ -101,6 +103,14 @@ STEPS = (
     Step(
         "quantize", "measure:quantize", "quantize and measure", fill_quantize, methods=True
     ),
+    Step(
+        "ablation",
+        "ablate:ablation",
+        "measure what single choices of a method are worth",
+        fill_ablation,
+        methods=True,
+    ),
+    Step("ladder", "ladder:ladder", "measure methods beside each other", fill_ladder),
     Step("evaluate", "measure:evaluate", "measure the accuracy", fill_evaluate),
     Step(
         "export",

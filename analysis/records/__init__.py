@@ -4,6 +4,7 @@ Symbols in shapes: N samples, L layers, C candidates. No module and no tensor is
 record. ``schema`` is raised when the fields of a record change meaning.
 """
 
+from analysis.records.ablation import Ablation, Effect, Variant
 from analysis.records.agreement import Agreement, Estimate, RankAgreement, RankDifference
 from analysis.records.allocation import Allocation, Baseline, Budget, BudgetUse, Costs, Solution
 from analysis.records.base import BoolArray, FloatArray, IntArray, Record
@@ -19,6 +20,7 @@ from analysis.records.distributions import (
 from analysis.records.front import Front, FrontPoint
 from analysis.records.initialization import InitRun, InitStudy
 from analysis.records.inspection import Attributions, Inspection
+from analysis.records.ladder import Ladder, Rung
 from analysis.records.latency import LatencyRow, LatencyTable
 from analysis.records.layers import (
     ActivationTensor,
@@ -37,6 +39,7 @@ from analysis.records.measurement import (
     TensorRange,
 )
 from analysis.records.outputs import LayerErrors, OutputChanges
+from analysis.records.recovery import Recovery
 from analysis.records.scores import NOISE, ScoreTable
 from analysis.records.storage import Storage, Stored, StoredLayer
 from analysis.records.study import DataRef, ModelRef, Study, StudySpec
@@ -45,6 +48,7 @@ from analysis.records.trained import Trained
 __all__ = [
     "FLOAT",
     "NOISE",
+    "Ablation",
     "Absent",
     "ActivationTensor",
     "Agreement",
@@ -64,6 +68,7 @@ __all__ = [
     "DataRef",
     "Distribution",
     "Distributions",
+    "Effect",
     "Estimate",
     "Evaluation",
     "FloatArray",
@@ -75,6 +80,7 @@ __all__ = [
     "InitStudy",
     "Inspection",
     "IntArray",
+    "Ladder",
     "LatencyRow",
     "LatencyTable",
     "Layer",
@@ -91,6 +97,8 @@ __all__ = [
     "RankAgreement",
     "RankDifference",
     "Record",
+    "Recovery",
+    "Rung",
     "ScoreTable",
     "Series",
     "Skipped",
@@ -102,4 +110,5 @@ __all__ = [
     "StudySpec",
     "TensorRange",
     "Trained",
+    "Variant",
 ]

@@ -1,7 +1,6 @@
 """How a network is quantized: what a step that needs a quantized network is told."""
 
 from dataclasses import asdict, dataclass, replace
-from time import perf_counter
 from typing import Any
 
 from analysis.commands import changed_options, changed_settings, command_line
@@ -9,14 +8,16 @@ from analysis.events import Note, Work, noted
 from analysis.models.network import Network
 from analysis.models.replay import Plan
 from analysis.options import Options, as_dict
+from analysis.parts import TimedParts
 from analysis.ptq import PTQ_METHODS, PTQTask
 from analysis.ptq.nearest import nearest
 from analysis.ptq.task import TRAINED
 from analysis.ptq.trained import from_arrays, to_arrays
-from analysis.ptq.training import LOGGED
 from analysis.quant.configure import Estimates, Quantization, check_allocation, plan_of
+from analysis.quant.ranges import check_ranges
 from analysis.records import Allocation, QuantSettings, Study, Trained
 from analysis.steps import Step, StoredParts
+from analysis.workflow.elements import element_versions, scores_for
 from analysis.workflow.opening import model_inputs, statistics
 from analysis.workflow.recalibrating import check_recalibrations, recalibrated, versions
 from analysis.workspace import Workspace, calibration_inputs
@@ -38,8 +39,9 @@ class Recipe:
         file: Allocation file that the equal command line names.
 
     Raises:
-        UnknownNameError: If there is no such method, recalibration or option.
+        UnknownNameError: If there is no such method, recalibration, option or range estimator.
         OptionError: If an option of a recalibration cannot be read or lies outside its range.
+        QuantizationError: If the range estimator of activations is one for weights alone.
     """
 
     allocation: Allocation
@@ -52,6 +54,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check the names; recalibrations get their one spelling."""
         PTQ_METHODS[self.method]
+        check_ranges(self.settings)
         object.__setattr__(self, "recalibrations", check_recalibrations(self.recalibrations))
 
     @property
@@ -72,6 +75,7 @@ class Recipe:
             "method": self.method,
             "options": as_dict(self.chosen),
             "settings": asdict(self.settings),
+            **element_versions(self.settings),
             **versions(self.recalibrations),
         }
 
@@ -126,18 +130,18 @@ def training(workspace: Workspace, study: Study, recipe: Recipe) -> Step[Trained
     """
 
     def work(parts: StoredParts) -> Work[Trained]:
-        begin = perf_counter()
+        timed = TimedParts(parts)
         network = yield from recalibrated(workspace, study, recipe.recalibrations)
         task = yield from _task(workspace, study, recipe, network)
-        task = replace(task, parts=parts)
+        task = replace(task, parts=timed)
         method = PTQ_METHODS[recipe.method]
         found, notes = yield from noted(method.function(task, recipe.chosen))
         return Trained(
             arrays=to_arrays(network, found),
-            logged=LOGGED,
+            logged=found.logged,
             log=found.log,
             notes=notes,
-            seconds=perf_counter() - begin,
+            seconds=timed.seconds,
         )
 
     return Step(
@@ -155,6 +159,9 @@ def training(workspace: Workspace, study: Study, recipe: Recipe) -> Step[Trained
 def _task(workspace: Workspace, study: Study, recipe: Recipe, network: Network) -> Work[PTQTask]:
     loaded = workspace.live(study)
     ranges = yield from statistics(workspace, study, recipe.recalibrations).need(workspace.store)
+    scores = yield from scores_for(
+        workspace, study, recipe.settings, recipe.allocation.candidates, recipe.recalibrations
+    )
     return PTQTask(
         network=network,
         allocation=recipe.allocation,
@@ -163,4 +170,5 @@ def _task(workspace: Workspace, study: Study, recipe: Recipe, network: Network) 
         inputs=calibration_inputs(loaded),
         n=study.calibration.n,
         estimates=loaded.estimates.setdefault(recipe.recalibrations, Estimates()),
+        element_scores=scores,
     )

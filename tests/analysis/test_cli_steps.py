@@ -361,3 +361,23 @@ def test_it_runs_as_a_module(lab):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["classes"] == 3
+
+
+def test_a_recalibration_as_the_method_is_rounding_to_nearest_behind_it(lab):
+    words = ("quantize", "--allocation", "uniform:w4a8")
+    named = lab.json(*words, "--method", "equalization")
+    flag = lab.json(*words, "--recalibrate", "equalization")
+    assert named["recalibrations"] == ["equalization"]
+    assert named["measured"]["kl"] == flag["measured"]["kl"]
+    both = lab.json(*words, "--method", "equalization", "--recalibrate", "absorption")
+    assert both["recalibrations"] == ["equalization", "absorption"]
+
+
+def test_the_trace_is_what_a_training_logged(lab):
+    words = ("quantize", "--release-first-last", "--allocation", "uniform:w3a8")
+    assert lab.json(*words)["trace"] == []
+    trace = lab.json(*words, "--method", "eptq", "--steps", 5)["trace"]
+    assert [row["step"] for row in trace] == [1, 2, 3, 4, 5]
+    assert trace[-1]["undecided"] == 0.0
+    units = lab.json(*words, "--method", "adaround", "--iterations", 3)["trace"]
+    assert len(units) == 3

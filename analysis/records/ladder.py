@@ -1,0 +1,59 @@
+"""Several methods on several allocations, measured on the same samples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from analysis.records.ablation import Effect
+from analysis.records.allocation import Allocation
+from analysis.records.base import FloatArray, Record
+from analysis.records.candidates import QuantSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung(Record):
+    """A method on an allocation, measured on every seed (S,), once if it draws nothing.
+
+    ``top1`` is in 0..1, NaN without labels; ``low`` and ``high`` bound its mean by the 95 % Wilson
+    interval over the samples. ``agreement`` is the share of predictions that equal the float
+    network's, ``kl`` the mean divergence from it in nats, ``seconds`` what quantizing took.
+    ``versus_float`` and ``versus_reference`` are paired differences of what is right: of the
+    accuracy, without labels of the agreement.
+    """
+
+    allocation: str
+    method: str
+    top1: FloatArray
+    low: float
+    high: float
+    agreement: FloatArray
+    kl: FloatArray
+    seconds: FloatArray
+    versus_float: Effect
+    versus_reference: Effect | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder(Record):
+    """Methods, each on every allocation, beside a reference method.
+
+    Methods are spelled with their options and, behind an ``@``, the range estimator of weights
+    where it is another than that of ``settings``. What could not be measured is in ``absent`` with
+    its reason, by allocation and method. ``complete`` tells whether everything was tried.
+    """
+
+    allocations: Mapping[str, Allocation]
+    methods: tuple[str, ...]
+    reference: str
+    settings: QuantSettings
+    recalibrations: tuple[str, ...]
+    seeds: tuple[int, ...]
+    n: int
+    labelled: bool
+    float_top1: float
+    evaluation: str
+    rungs: tuple[Rung, ...]
+    absent: Mapping[str, str]
+    seconds: float
+    complete: bool
+    schema: int = 1

@@ -10,8 +10,8 @@ from analysis.cli.parser import Call
 from analysis.cli.session import Session, opened, read_recalibrations, settings, usage
 from analysis.commands import changed_settings
 from analysis.records import Allocation, Effect, Ladder, Rung
-from analysis.workflow.ablation_words import effect_text
-from analysis.workflow.ladder_words import accuracy_text, verdict
+from analysis.workflow.ablation_words import accuracy_text, effect_text, seconds_text
+from analysis.workflow.ladder_words import verdict
 
 
 def ladder(call: Call) -> None:
@@ -112,7 +112,7 @@ def _text(found: Ladder) -> str:
             effect_text(each.versus_float),
             effect_text(each.versus_reference) or "the reference",
             f"{each.kl.mean():.3g}",
-            f"{each.seconds.mean():.1f}",
+            seconds_text(each),
         )
         for each in found.rungs
     ]

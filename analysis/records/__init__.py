@@ -4,7 +4,7 @@ Symbols in shapes: N samples, L layers, C candidates. No module and no tensor is
 record. ``schema`` is raised when the fields of a record change meaning.
 """
 
-from analysis.records.ablation import Ablation, Effect, Variant
+from analysis.records.ablation import Ablation, Effect, Repeated, Variant
 from analysis.records.agreement import Agreement, Estimate, RankAgreement, RankDifference
 from analysis.records.allocation import Allocation, Baseline, Budget, BudgetUse, Costs, Solution
 from analysis.records.base import BoolArray, FloatArray, IntArray, Record
@@ -98,6 +98,7 @@ __all__ = [
     "RankDifference",
     "Record",
     "Recovery",
+    "Repeated",
     "Rung",
     "ScoreTable",
     "Series",

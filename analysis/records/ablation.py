@@ -27,26 +27,34 @@ class Effect(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variant(Record):
-    """A method under one set of options, measured on every seed (S,).
+class Repeated(Record):
+    """What a way to quantize measures on every seed (S,), once if it draws nothing.
 
-    ``changes`` are the options that differ from the base, none for the base itself. ``top1`` is in
-    0..1, NaN without labels; ``low`` and ``high`` bound its mean over the seeds by the 95 % Wilson
-    interval over the samples. ``agreement`` is the share of predictions that equal the float
-    network's, ``kl`` the mean divergence from it in nats, ``seconds`` what the training took.
-    ``effect`` is the difference to the base:
-    of the accuracy, without labels of the agreement.
+    ``top1`` is in 0..1, NaN without labels; ``low`` and ``high`` bound its mean over the seeds by
+    the 95 % Wilson interval over the samples. ``agreement`` is the share of predictions that equal
+    the float network's, ``kl`` the mean divergence from it in nats, ``seconds`` what quantizing
+    took.
     """
 
-    changes: Mapping[str, bool | int | float | str]
     top1: FloatArray
     low: float
     high: float
     agreement: FloatArray
     kl: FloatArray
     seconds: FloatArray
-    effect: Effect | None
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant(Repeated):
+    """A method under one set of options.
+
+    ``changes`` are the options that differ from the base, none for the base itself. ``effect`` is
+    the difference to the base: of the accuracy, without labels of the agreement.
+    """
+
+    changes: Mapping[str, bool | int | float | str]
+    effect: Effect | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,34 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis.records.ablation import Effect
+from analysis.records.ablation import Effect, Repeated
 from analysis.records.allocation import Allocation
-from analysis.records.base import FloatArray, Record
+from analysis.records.base import Record
 from analysis.records.candidates import QuantSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung(Record):
-    """A method on an allocation, measured on every seed (S,), once if it draws nothing.
+class Rung(Repeated):
+    """A method on an allocation.
 
-    ``top1`` is in 0..1, NaN without labels; ``low`` and ``high`` bound its mean by the 95 % Wilson
-    interval over the samples. ``agreement`` is the share of predictions that equal the float
-    network's, ``kl`` the mean divergence from it in nats, ``seconds`` what quantizing took.
     ``versus_float`` and ``versus_reference`` are paired differences of what is right: of the
     accuracy, without labels of the agreement.
     """
 
     allocation: str
     method: str
-    top1: FloatArray
-    low: float
-    high: float
-    agreement: FloatArray
-    kl: FloatArray
-    seconds: FloatArray
     versus_float: Effect
     versus_reference: Effect | None
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

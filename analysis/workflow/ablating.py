@@ -1,7 +1,6 @@
 """From a method to what its single choices are worth, each variant trained and measured."""
 
 from collections.abc import Sequence
-from math import nan
 from time import perf_counter
 from typing import cast
 
@@ -10,7 +9,6 @@ import numpy as np
 from analysis.catalog import study_key_inputs
 from analysis.commands import command_line
 from analysis.errors import AnalysisError
-from analysis.evaluation.intervals import wilson
 from analysis.evaluation.pooled import pooled
 from analysis.events import Note, Progress, Work
 from analysis.options import as_dict
@@ -21,7 +19,7 @@ from analysis.steps import Step, StoredParts
 from analysis.workflow.ablation_plan import AblationPlan
 from analysis.workflow.measuring import float_outputs
 from analysis.workflow.recipe import Recipe
-from analysis.workflow.runs import Run, run_of
+from analysis.workflow.runs import Run, repeated, run_of
 from analysis.workflow.within import within
 from analysis.workspace import Workspace
 
@@ -129,21 +127,8 @@ def _by_steps(work: Work[Run], steps: int) -> Work[Run]:
 
 
 def _variant(plan: AblationPlan, name: str, runs: Sequence[Run], base: Sequence[Run]) -> Variant:
-    measured = [run.configuration.measured for run in runs]
-    n, labelled = measured[0].n, measured[0].labelled
-    top1 = np.array([each.top1 for each in measured])
-    low, high = wilson(round(float(top1.mean()) * n), n) if labelled else (nan, nan)
-    floats = [each.versus_float for each in measured]
-    return Variant(
-        changes=plan.changes(name) if name else {},
-        top1=top1,
-        low=low,
-        high=high,
-        agreement=np.array([nan if each is None else each.agreement for each in floats]),
-        kl=np.array([each.kl for each in measured]),
-        seconds=np.array([run.seconds for run in runs]),
-        effect=pooled(np.stack([r.right for r in runs]), np.stack([r.right for r in base]))
-        if name
-        else None,
-        notes=tuple(dict.fromkeys(note for run in runs for note in run.configuration.notes)),
-    )
+    effect = None
+    if name:
+        effect = pooled(np.stack([r.right for r in runs]), np.stack([r.right for r in base]))
+    changes = plan.changes(name) if name else {}
+    return Variant(changes=changes, effect=effect, **repeated(runs))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from analysis.records import Ablation, Effect, Variant
+from analysis.records import Ablation, Effect, Ladder, Repeated, Variant
 from analysis.spelling import value_text
 
 BASE = "as it is"
@@ -24,17 +24,17 @@ def effect_text(effect: Effect | None) -> str:
     return f"{points} ({interval}), {'outside' if effect.significant else 'inside'} the noise"
 
 
-def accuracy_text(found: Ablation, variant: Variant) -> str:
+def accuracy_text(found: Ablation | Ladder, measured: Repeated) -> str:
     """Return the mean accuracy with its 95 % interval, without labels the agreement with float."""
     if not found.labelled:
-        return f"{100 * variant.agreement.mean():.2f} % as float"
-    low, high = 100 * variant.low, 100 * variant.high
-    return f"{100 * variant.top1.mean():.2f} % ({low:.1f}-{high:.1f})"
+        return f"{100 * measured.agreement.mean():.2f} % as float"
+    low, high = 100 * measured.low, 100 * measured.high
+    return f"{100 * measured.top1.mean():.2f} % ({low:.1f}-{high:.1f})"
 
 
-def seconds_text(variant: Variant) -> str:
-    """Return the mean time of a training in seconds."""
-    return f"{variant.seconds.mean():.1f}"
+def seconds_text(measured: Repeated) -> str:
+    """Return the mean time of quantizing in seconds."""
+    return f"{measured.seconds.mean():.1f}"
 
 
 def seeds_text(found: Ablation) -> str:

@@ -1,14 +1,6 @@
 """What a ladder found in words."""
 
-from analysis.records import Ladder, Rung
-
-
-def accuracy_text(found: Ladder, rung: Rung) -> str:
-    """Return the mean accuracy with its 95 % interval, without labels the agreement with float."""
-    if not found.labelled:
-        return f"{100 * rung.agreement.mean():.2f} % as float"
-    low, high = 100 * rung.low, 100 * rung.high
-    return f"{100 * rung.top1.mean():.2f} % ({low:.1f}-{high:.1f})"
+from analysis.records import Ladder
 
 
 def verdict(found: Ladder) -> list[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import nan
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from analysis.catalog import study_key_inputs
 from analysis.commands import command_line
 from analysis.errors import AnalysisError, OptionError
-from analysis.evaluation.intervals import wilson
 from analysis.evaluation.pooled import pooled
 from analysis.events import Note, Work
 from analysis.ptq import PTQ_METHODS
@@ -24,7 +22,7 @@ from analysis.steps import Step, StoredParts
 from analysis.workflow.measuring import float_outputs
 from analysis.workflow.recalibrating import check_recalibrations
 from analysis.workflow.recipe import DEFAULTS, Recipe
-from analysis.workflow.runs import Run, has_seed, run_of, seeded
+from analysis.workflow.runs import Run, has_seed, repeated, run_of, seeded
 from analysis.workflow.within import within
 from analysis.workspace import Workspace
 
@@ -205,26 +203,15 @@ def _rung(
     reference: FloatOutputs,
     held: NDArray[np.bool_] | None,
 ) -> Rung:
-    measured = [run.configuration.measured for run in runs]
-    n, labelled = measured[0].n, measured[0].labelled
-    top1 = np.array([each.top1 for each in measured])
-    low, high = wilson(round(float(top1.mean()) * n), n) if labelled else (nan, nan)
-    floats = [each.versus_float for each in measured]
-    floating = np.ones(n, dtype=np.bool_)
-    if labelled:
+    floating = np.ones(right.shape[1], dtype=np.bool_)
+    if reference.measured.labelled:
         floating = np.asarray(reference.measured.correct, dtype=np.bool_)
     return Rung(
         allocation=label,
         method=method,
-        top1=top1,
-        low=low,
-        high=high,
-        agreement=np.array([nan if each is None else each.agreement for each in floats]),
-        kl=np.array([each.kl for each in measured]),
-        seconds=np.array([run.seconds for run in runs]),
         versus_float=pooled(right, np.broadcast_to(floating, right.shape)),
         versus_reference=None if held is None else pooled(right, held),
-        notes=tuple(dict.fromkeys(note for run in runs for note in run.configuration.notes)),
+        **repeated(runs),
     )
 
 

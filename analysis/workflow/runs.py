@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import nan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.evaluation.intervals import wilson
 from analysis.events import Work
 from analysis.options import Options, as_dict, build
 from analysis.ptq import PTQ_METHODS
@@ -43,6 +46,24 @@ def run_of(
         trained = yield from training(workspace, study, recipe).need(store)
         seconds = trained.seconds
     return Run(made, right_of(made, reference), seconds)
+
+
+def repeated(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the fields of :class:`~analysis.records.ablation.Repeated`, from one way's runs."""
+    measured = [run.configuration.measured for run in runs]
+    n, labelled = measured[0].n, measured[0].labelled
+    top1 = np.array([each.top1 for each in measured])
+    low, high = wilson(round(float(top1.mean()) * n), n) if labelled else (nan, nan)
+    floats = [each.versus_float for each in measured]
+    return {
+        "top1": top1,
+        "low": low,
+        "high": high,
+        "agreement": np.array([nan if each is None else each.agreement for each in floats]),
+        "kl": np.array([each.kl for each in measured]),
+        "seconds": np.array([run.seconds for run in runs]),
+        "notes": tuple(dict.fromkeys(note for run in runs for note in run.configuration.notes)),
+    }
 
 
 def right_of(made: Configuration, reference: FloatOutputs) -> NDArray[np.bool_]:

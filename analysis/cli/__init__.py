@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from analysis.cli.parser import UsageError, parse
-from analysis.errors import AnalysisError, InfeasibleBudgetError
+from analysis.errors import AnalysisError, InfeasibleBudgetError, out_of_memory
 from cache.errors import StoreError
 
 __all__ = ["main"]
@@ -48,9 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:
         return _refuse(error, WRONG_INPUT)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        # What we say ourselves names the layer; what torch says names its source files.
+        own = str(error) if isinstance(error, MemoryError) else ""
         text = "More memory is needed than is free; use fewer samples or a smaller `--batch-size`."
-        return _refuse(text, WRONG_INPUT)
+        return _refuse(f"{own} {text}".strip(), WRONG_INPUT)
     except KeyboardInterrupt:
         text = "Cancelled; what was finished is kept, the same command goes on from there."
         return _refuse(text, CANCELLED, mark="")

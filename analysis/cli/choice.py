@@ -120,8 +120,9 @@ def allocate(call: Call) -> None:
 
 def costs_text(costs: Costs) -> str:
     """Say in one line what an allocation costs."""
+    size = f"{costs.size_mib:.3f}" if costs.size_mib >= 0.01 else f"{costs.size_mib:.3g}"
     return (
-        f"{costs.size_mib:.3f} MiB and {costs.scales_mib:.3g} of scales "
+        f"{size} MiB and {costs.scales_mib:.3g} of scales "
         f"({costs.size_ratio:.1%} of w8a8, {costs.compression:.2f} x smaller than float), "
         f"BOPs {costs.bops_ratio:.1%} of w8a8, on average "
         f"{costs.avg_weight_bits:.2f} bits per weight, {costs.avg_activation_bits:.2f} per "

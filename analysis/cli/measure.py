@@ -16,6 +16,7 @@ from analysis.export import EXPORTERS, Exported, ExportTask
 from analysis.known import known
 from analysis.ptq import PTQ_METHODS
 from analysis.ptq.task import TRAINED
+from analysis.quant.packing import check_packable
 from analysis.quantized_files import evaluate_file, quantized_file
 from analysis.records import Configuration, Evaluation
 
@@ -29,6 +30,9 @@ def quantize(call: Call) -> None:
     check_backend(call)
     with opened(call) as session:
         allocation = session.allocation(args.allocation)
+        if args.out_model is not None:  # refused before hours are spent on what it is to hold
+            ready = workflow.recalibrated(session.workspace, session.study, recalibrations)
+            check_packable(session.reporter.work(ready), recalibrations)
         storage = storage_notes(call, session.table, allocation)
         recipe = workflow.Recipe(
             allocation, method.name, options, quantizers, recalibrations, args.allocation

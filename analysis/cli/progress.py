@@ -28,6 +28,7 @@ class Reporter:
     _share: float = 0.0
     _first: bool = True
     _bar: bool = False
+    _noted: set[str] = field(default_factory=set)
 
     def run(self, events: Events[T]) -> tuple[T, bool]:
         """Run a step to its end; return its result and whether that was stored already.
@@ -58,7 +59,10 @@ class Reporter:
                 self._line(f"{event.title}{' (stored)' if event.cached else ''}")
             self._first, self._share = False, 0.0
         elif isinstance(event, Note):
-            self._line(f"note: {event.text}")
+            # What a stored result had to say comes again with the result made of it.
+            if event.text not in self._noted:
+                self._line(f"note: {event.text}")
+            self._noted.add(event.text)
         else:
             self._progress(event)
 

@@ -53,8 +53,8 @@ def _table(found: Recovery) -> str:
         (
             name,
             "float" if moved != moved else percent(moved),
-            percent(before),
-            percent(after),
+            "-" if before != before else percent(before),
+            "-" if after != after else percent(after),
             "-" if gain != gain else f"{gain:+.1f} dB",
         )
         for name, moved, before, after, gain in zip(

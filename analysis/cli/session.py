@@ -135,8 +135,9 @@ def opened(call: Call) -> Iterator[Session]:
     args = call.args
     if args.no_cache and args.cache_dir is not None:
         call.refuse("`--no-cache` and `--cache-dir` exclude each other.")
-    if call.step not in _INTO_FOLDERS and getattr(args, "out", None) is not None:
-        check_place(Path(args.out))
+    for place in ("out", "out_model"):
+        if call.step not in _INTO_FOLDERS and getattr(args, place, None) is not None:
+            check_place(Path(getattr(args, place)))
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     if args.device == "cuda" and not torch.cuda.is_available():

@@ -17,6 +17,7 @@ from analysis.notes import left_out
 from analysis.options import Options, option
 from analysis.ptq.nearest import nearest
 from analysis.ptq.task import PTQ_METHODS, PTQTask
+from analysis.ptq.wording import few, sample_count
 from analysis.quant.configure import Quantization, plan_of
 from analysis.records import Layer
 
@@ -103,10 +104,14 @@ def _said(
     worst = max(relative, key=lambda name: float(relative[name].max()))
     every = torch.cat(list(relative.values()))
     yield Note(
-        f"{said}: by {float(every.max()):.2g} standard deviations of the channel at most (channel "
-        f"{int(relative[worst].argmax())} of `{worst}`), by {float(every.median()):.2g} in the "
+        f"{said}: by {_number(every.max())} standard deviations of the channel at most (channel "
+        f"{int(relative[worst].argmax())} of `{worst}`), by {_number(every.median())} in the "
         "median."
     )
+
+
+def _number(value: Tensor) -> str:
+    return f"{float(value):,.0f}" if value >= 100 else f"{float(value):.2g}"
 
 
 def _corrected(network: Network, layer: Layer, change: Tensor) -> Tensor:
@@ -133,6 +138,7 @@ def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[Non
     ]
     layers.sort(key=lambda layer: layer.calls[0])
     shifts, deviations = {}, {}
+    broken = ""
     plain = yield from _float_means(task, layers, batch_size)
     for done, layer in enumerate(layers, start=1):
         call = layer.calls[0]
@@ -140,14 +146,26 @@ def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[Non
         for x in _batches(task, batch_size):
             z = output_of(network, x, call, plan)
             found.add(z, channel_axis(network.trace.calls[call]))
-        shifts[layer.name] = plain[layer.name].mean - found.mean
+        shift = plain[layer.name].mean - found.mean
+        if not bool(shift.isfinite().all()):
+            broken = layer.name
+            break
+        shifts[layer.name] = shift
         deviations[layer.name] = plain[layer.name].variance.sqrt()
         bias = _corrected(network, layer, shifts[layer.name])
         result.biases[layer.name] = bias
         plan = plan | Plan(biases={call: bias})
         yield Progress(done, len(layers), f"bias of `{layer.name}` corrected")
-    samples = f"{task.n:,} calibration sample{'' if task.n == 1 else 's'}"
-    yield from _said(f"by the mean errors on {samples}", shifts, deviations)
+    on = sample_count(task.n, "calibration")
+    yield from _said(f"by the mean errors on {on}", shifts, deviations)
+    if shifts:
+        yield from few(task.n, "learnt from")
+    if broken:
+        yield Note(
+            f"Stopped at `{broken}`: the mean of its output is not finite. Its bias and those "
+            "behind it stay as they are. Look for very large values in weights or data, or "
+            "quantize the layers before it less."
+        )
     yield from left_out("bias-corrected", reasons)
 
 

@@ -18,10 +18,9 @@ from analysis.ptq.task import PTQ_METHODS, TRAINED, PTQTask
 from analysis.ptq.teacher import Teacher
 from analysis.ptq.trainer import Course, Rates
 from analysis.ptq.training import divergence, train
+from analysis.ptq.wording import few, mebibytes, percent, sample_count
 from analysis.quant.configure import Quantization
 
-# Fewer samples than this are learnt by heart.
-_FEW = 256
 _SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "progressive": Schedule,
     "last": partial(Schedule, begin=1.0, end=1.0),
@@ -103,7 +102,6 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
     the one that is returned. An eighth of the samples, at most 128, is held out; where the trained
     network diverges more from the float one there than rounding to nearest, that is returned.
     """
-    start = yield from nearest(task, Options())
     if not any((options.rounding_rate, options.scale_rate, options.bias_rate, options.step_rate)):
         raise OptionError("At least one learning rate must be above 0, all are 0: set one.")
     if not options.reconstruction and not options.logits:
@@ -111,6 +109,7 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
             "The loss must hold the layers' errors or the logits' divergence, both weights are 0: "
             "set `reconstruction` or `logits`."
         )
+    start = yield from nearest(task, Options())
     if not start.weights:
         yield Note("No weight is quantized: nothing is trained.")
         return start
@@ -120,15 +119,11 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
     yield from teacher.work()
     if not teacher.kept:
         yield Note(
-            f"The float outputs take {teacher.mib:,.0f} MiB, more than {options.memory_mib:,}: "
-            "they are computed again for every batch."
+            f"The float outputs take {mebibytes(teacher.mib)}, more than "
+            f"{mebibytes(options.memory_mib)}: they are computed again for every batch."
         )
     held_out = min(128, task.n // 8)
-    if task.n - held_out < _FEW:
-        yield Note(
-            f"Only {task.n - held_out} samples are trained on, fewer than {_FEW}: what they teach "
-            "may not carry over. Use more calibration samples."
-        )
+    yield from few(task.n - held_out, "trained on")
     course = Course(
         schedule=_SCHEDULES[options.hardening](options.steps),
         rates=Rates(
@@ -153,12 +148,12 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
     rows = torch.arange(task.n - held_out if held_out else 0, task.n)
     before, _ = divergence(student, start, teacher, rows)
     after, agreement = divergence(student, found, teacher, rows)
-    samples = f"{len(rows)} samples that were {'held out' if held_out else 'trained on'}"
+    looked_at = sample_count(len(rows), "held-out" if held_out else "training")
     said = (
-        f"on {samples} the KL from the float network is {after:.3g} nats after training, "
+        f"on {looked_at} the KL from the float network is {after:.3g} nats after training, "
         f"{before:.3g} rounded to nearest"
     )
-    if not after <= before:
+    if not found.weight_values or not after <= before:
         yield Note(f"Rounding to nearest is kept: {said}.")
         return replace(start, log=found.log, logged=found.logged)
     yield Note(f"{said[0].upper()}{said[1:]}; {agreement:.1%} keep its prediction.")
@@ -168,14 +163,17 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
 
 def _moved(network: Network, found: Quantization) -> str:
     """Say how many codes are not those nearest to the float weights on the trained grid."""
-    moved, sizes = {}, {}
+    moved: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for name, quantizer in found.weights.items():
         weight = network.weight(network.layer(name))
         codes = quantizer.codes(found.weight_values[name])
         moved[name] = int((codes != quantizer.codes(weight)).sum())
         sizes[name] = weight.numel()
+    if not any(moved.values()):
+        return "Every weight is rounded to the nearest level."
     most = max(moved, key=lambda name: moved[name] / sizes[name])
     return (
-        f"{sum(moved.values()) / sum(sizes.values()):.1%} of the weights are not rounded to the "
-        f"nearest level, most in `{most}` ({moved[most] / sizes[most]:.1%})."
+        f"{percent(sum(moved.values()) / sum(sizes.values()))} of the weights are not rounded to "
+        f"the nearest level, most in `{most}` ({percent(moved[most] / sizes[most])})."
     )

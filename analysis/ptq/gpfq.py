@@ -5,7 +5,8 @@ from torch import Tensor
 
 from analysis.events import Work
 from analysis.ptq.gptq import in_turn
-from analysis.ptq.layerwise import LayerwiseOptions, Products, Rounding, layer_by_layer
+from analysis.ptq.layer_products import Products
+from analysis.ptq.layerwise import LayerwiseOptions, Rounding, layer_by_layer
 from analysis.ptq.task import PTQ_METHODS, PTQTask
 from analysis.quant.configure import Quantization
 

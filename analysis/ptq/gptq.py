@@ -8,7 +8,8 @@ from torch import Tensor
 from analysis.errors import QuantizationError
 from analysis.events import Work
 from analysis.options import option
-from analysis.ptq.layerwise import LayerwiseOptions, Products, Rounding, layer_by_layer
+from analysis.ptq.layer_products import Products
+from analysis.ptq.layerwise import LayerwiseOptions, Rounding, layer_by_layer
 from analysis.ptq.task import PTQ_METHODS, PTQTask
 from analysis.quant.configure import Quantization
 

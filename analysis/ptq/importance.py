@@ -9,6 +9,7 @@ from torch import Tensor
 from analysis.curvature.fisher import fisher_elements
 from analysis.events import Note, Progress, Work
 from analysis.ptq.teacher import Teacher
+from analysis.ptq.wording import mebibytes
 from analysis.quant.straight_through import squared_errors
 
 WEIGHTINGS = ("attention", "balanced", "averaged", "fisher", "none")
@@ -97,8 +98,8 @@ def _fisher(
 
     if teacher.mib > memory_mib:
         yield Note(
-            f"Weights of single elements take {teacher.mib:,.0f} MiB, more than {memory_mib:,}: "
-            "they are computed again for every batch."
+            f"Weights of single elements take {mebibytes(teacher.mib)}, more than "
+            f"{mebibytes(memory_mib)}: they are computed again for every batch."
         )
         return computed
     parts = []

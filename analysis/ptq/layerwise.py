@@ -1,51 +1,24 @@
 """Weights found one layer after the other by what the layer reads: GPTQ and GPFQ stand on it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
 
 from analysis.events import Note, Progress, Work
-from analysis.models.network import NOTHING
 from analysis.models.replay import Plan
 from analysis.notes import left_out
 from analysis.options import Options, option
-from analysis.ptq.layer_inputs import Front, Unfolding, unfolding_of, why_not
+from analysis.ptq.layer_inputs import Front, unfolding_of, why_not
+from analysis.ptq.layer_products import LayerInputs, Products, naming
 from analysis.ptq.nearest import nearest
 from analysis.ptq.task import PTQTask
+from analysis.ptq.wording import few, percent
 from analysis.quant.configure import Quantization, plan_of
 from analysis.quant.quantizer import Quantizer
 
 Rounding = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Products:
-    r"""Sums over all rows of products of inputs, (G, D, D) each, in float64.
-
-    ``float_float`` is :math:`X^T X` of the inputs in the float network, ``quantized_quantized``
-    :math:`\tilde X^T \tilde X` of those behind the quantized prefix, ``quantized_float``
-    :math:`\tilde X^T X`. With a method that only looks at the quantized prefix they are the same.
-    """
-
-    float_float: Tensor
-    quantized_float: Tensor
-    quantized_quantized: Tensor
-    rows: int
-
-    def error(self, weight: Tensor, found: Tensor) -> float:
-        r"""Return :math:`\lVert X W^T - \tilde X Q^T \rVert_F / \lVert X W^T \rVert_F`.
-
-        Args:
-            weight: W, (G, R, D).
-            found: Q, (G, R, D).
-        """
-        size = float(((weight @ self.float_float) * weight).sum())
-        mixed = float(((found @ self.quantized_float) * weight).sum())
-        own = float(((found @ self.quantized_quantized) * found).sum())
-        return (max(size - 2 * mixed + own, 0.0) / size) ** 0.5 if size > 0 else 0.0
 
 
 Solver = Callable[[Tensor, Products, Rounding], Tensor]
@@ -92,15 +65,19 @@ def layer_by_layer(
     fronts = [Front(network, memory_mib / 2) for _ in range(2)]
     if not float_inputs:
         fronts = [Front(network, memory_mib)]
+    inputs = LayerInputs(task, fronts, batch_size, batch_size)
     gains: list[_Gain] = []
+    broken = ""
     for done, layer in enumerate(layers):
         unfolding = unfolding_of(network, layer, task.inputs(range(1)))
-        products = yield from _products(
-            task, layer.calls[0], unfolding, plan, batch_size, fronts, (done, len(layers))
-        )
+        products = yield from inputs.products(layer, unfolding, plan, (done, len(layers)))
+        if not products.finite:
+            broken = layer.name
+            break
         quantizer, plain = result.weights[layer.name], network.weight(layer)
         weight = unfolding.matrix(plain).double()
-        found = solve(weight, products, _rounding(quantizer))
+        with naming(layer, weight):
+            found = solve(weight, products, _rounding(quantizer))
         codes = quantizer.codes(found.reshape(plain.shape)).to(plain)
         values, rounded = quantizer.values(codes), quantizer(plain)
         result.weight_values[layer.name] = values
@@ -112,7 +89,13 @@ def layer_by_layer(
         short = products.rows < weight.shape[-1]
         gains.append(_Gain(layer.name, before, after, moved, plain.numel(), short))
         yield Progress(done + 1, len(layers), f"weight of `{layer.name}` rounded")
-    yield from _said(gains)
+    yield from _said(gains, task.n)
+    if broken:
+        yield Note(
+            f"Stopped at `{broken}`: what it reads behind the rounded layers is not finite on some "
+            "calibration sample. It and what follows stay rounded to nearest. Look for very large "
+            "values in weights or data, or quantize the layers before it less."
+        )
     yield from left_out("rounded by their inputs, but to nearest", reasons)
     return result
 
@@ -122,31 +105,6 @@ def _rounding(quantizer: Quantizer) -> Rounding:
         return quantizer(column.flatten()).reshape(column.shape)
 
     return rounded
-
-
-def _products(
-    task: PTQTask,
-    call: int,
-    unfolding: Unfolding,
-    plan: Plan,
-    batch_size: int,
-    fronts: Sequence[Front],
-    place: tuple[int, int],
-) -> Work[Products]:
-    """Sum up the products of a layer's inputs, of the float network too if it has a front."""
-    sums: list[Tensor] = []
-    rows = 0
-    for start in range(0, task.n, batch_size):
-        x = task.inputs(range(start, min(start + batch_size, task.n)))
-        read = [
-            unfolding.rows(front.input_of(start, x, call, own)).double()
-            for front, own in zip(fronts, (plan, NOTHING), strict=False)
-        ]
-        rows += read[0].shape[1]
-        found = [left.mT @ right for left, right in combinations_with_replacement(read, 2)]
-        sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
-        yield Progress(*place, "inputs of the layer")
-    return Products(sums[-1], sums[len(sums) // 2], sums[0], rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +119,7 @@ class _Gain:
     short: bool
 
 
-def _said(gains: list[_Gain]) -> Iterator[Note]:
+def _said(gains: list[_Gain], n: int) -> Iterator[Note]:
     if not gains:
         yield Note("No weight was rounded by its inputs.")
         return
@@ -174,13 +132,15 @@ def _said(gains: list[_Gain]) -> Iterator[Note]:
     yield Note(
         f"{len(gains)} {'weight' if len(gains) == 1 else 'weights'} rounded by their inputs, "
         f"{share:.1%} of the values not to the nearest level: the error of their outputs on the "
-        f"calibration samples is {after:.2%} in the median, {before:.2%} rounded to nearest; it "
-        f"changes most in `{most.layer}`, from {most.before:.2%} to {most.after:.2%}."
+        f"calibration samples is {percent(after)} in the median, {percent(before)} rounded to "
+        f"nearest; it changes most in `{most.layer}`, from {percent(most.before)} to "
+        f"{percent(most.after)}."
     )
+    yield from few(n, "learnt from")
     worse = [gain for gain in gains if gain.after > gain.before]
     if worse:
         names = ", ".join(f"`{gain.layer}`" for gain in worse)
-        yield Note(f"In {len(worse)} of them the error is larger than rounded to nearest: {names}.")
+        yield Note(f"The error is larger than rounded to nearest in {len(worse)} of them: {names}.")
     short = [f"`{gain.layer}`" for gain in gains if gain.short]
     if short:
         yield Note(

@@ -16,10 +16,12 @@ from analysis.ptq.nearest import nearest
 from analysis.ptq.student import Student
 from analysis.ptq.task import PTQTask
 from analysis.ptq.trained import from_arrays, to_arrays
+from analysis.ptq.training import stopped
 from analysis.ptq.unit_log import COLUMNS, said
 from analysis.ptq.unit_samples import UnitSamples
 from analysis.ptq.unit_training import Course, train_unit
 from analysis.ptq.units import Unit, own_tensors, units_of
+from analysis.ptq.wording import mebibytes
 from analysis.quant.configure import Quantization, plan_of
 
 _BATCH = 64
@@ -54,8 +56,8 @@ def reconstruct(task: PTQTask, course: Course) -> Work[Quantization]:
     if work.again:
         yield Note(
             f"Activations of {len(work.again)} of {len(units)} units, {work.again[0]} first, do "
-            f"not fit {course.memory_mib:,} MiB, or the model's code reads values of tensors: they "
-            "are computed again for every batch."
+            f"not fit {mebibytes(course.memory_mib)}, or the model's code reads values of "
+            "tensors: they are computed again for every batch."
         )
     if broken:
         yield Note(broken)
@@ -131,12 +133,11 @@ class _Reconstruction:
         student = Student.of(self.network, start, self.task.settings)
         around = self._plan(unit, without=set(student.steps))
         done = yield from train_unit(student, samples, around, course, at, total, self.count)
-        if done < course.iterations:
-            return (
-                f"Training stopped at {unit.name} after {done:,} of {course.iterations:,} "
-                "iterations: its output was no longer finite. It and what follows stay rounded to "
-                "nearest. Lower the learning rates."
-            )
+        broken = student.broken or ("its output" if done < course.iterations else "")
+        if broken:
+            where = f"at {unit.name} after {done:,} of {course.iterations:,} iterations"
+            said = stopped(where, broken, done)
+            return f"{said} The unit and what follows stay rounded to nearest."
         self._finish(at, samples, student, start)
         yield Progress((at + 1) * course.iterations, total * course.iterations, unit.name)
         return ""

@@ -65,7 +65,7 @@ class SoftWeight:
 
     def value(self) -> Tensor:
         """Return the weight that the student computes with."""
-        return (self.floor + self.rounding() - self.zero_point) * self._scale()
+        return (self.floor + self.rounding() - self.zero_point) * self.scales()
 
     def codes(self) -> Tensor:
         """Return the codes once every rounding is decided by its nearer end."""
@@ -73,7 +73,7 @@ class SoftWeight:
 
     def hardened(self) -> Quantizer:
         """Return the quantizer with the trained scales."""
-        return replace(self.quantizer, scale=self._scale().detach().flatten())
+        return replace(self.quantizer, scale=self.scales().detach().flatten())
 
     def fix(self, share: float) -> None:
         """Fix the roundings that are nearest to an end, until this share of the weights is fixed.
@@ -91,7 +91,8 @@ class SoftWeight:
         self.up = torch.where(fresh, (up >= 0.5).to(up), self.up)
         self.fixed = self.fixed | fresh
 
-    def _scale(self) -> Tensor:
+    def scales(self) -> Tensor:
+        """Return the trained scales, in the weight's dimensions."""
         return self.scale * torch.exp(self.growth)
 
 
@@ -110,14 +111,15 @@ class SoftStep:
         own = self.quantizer
         zero_point = int(own.zero_point)
         return straight_through(
-            x, self._scale().to(x), (own.qmin - zero_point, own.qmax - zero_point), share
+            x, self.scales().to(x), (own.qmin - zero_point, own.qmax - zero_point), share
         )
 
     def hardened(self) -> Quantizer:
         """Return the quantizer with the trained step."""
-        return replace(self.quantizer, scale=self._scale().detach())
+        return replace(self.quantizer, scale=self.scales().detach())
 
-    def _scale(self) -> Tensor:
+    def scales(self) -> Tensor:
+        """Return the trained step, (1,)."""
         return self.quantizer.scale * torch.exp(self.growth)
 
 
@@ -189,6 +191,15 @@ class Student:
         """Fix this share of the roundings of every layer."""
         for own in self.weights.values():
             own.fix(share)
+
+    @property
+    def broken(self) -> str:
+        """The first scale that is not positive and finite any more, in words; empty if none."""
+        scales = [(f"the scale of `{name}`", own.scales()) for name, own in self.weights.items()]
+        makers = {tensor.id: tensor.produced_by for tensor in self.network.table.tensors}
+        scales += [(f"the step of `{makers[i]}`", own.scales()) for i, own in self.steps.items()]
+        fine = [bool(((scale > 0) & scale.isfinite()).all()) for _, scale in scales]
+        return "" if all(fine) else scales[fine.index(False)][0]
 
     @property
     def undecided(self) -> float:

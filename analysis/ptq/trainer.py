@@ -19,6 +19,7 @@ from analysis.ptq.teacher import Teacher, Watched
 from analysis.quant.soft_rounding import indecision, rounded_up
 from analysis.records import FloatArray
 
+_LOGITS = "the output of the network"
 # Adam's own 1e-8 would be as large as the gradients of single roundings.
 _EPS = 1e-16
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -206,7 +207,9 @@ class Trainer:
             reconstruction = share * errors.sum(1).mean()
             loss = self.course.reconstruction * reconstruction + self.course.logits * kl
         if not bool(loss.isfinite()):
-            return Taken(broken=self._first_broken(errors))
+            plain = [(z - float_z).square() for z, float_z in zip(found, wanted, strict=True)]
+            sums = torch.stack([each.flatten(1).sum(1) for each in plain], dim=1)
+            return Taken(broken=self._first_broken(sums) or self._first_broken(errors) or _LOGITS)
         torch.autograd.backward(loss)
         return Taken(reconstruction=reconstruction.item(), logits_kl=kl.item())
 
@@ -242,10 +245,11 @@ class Trainer:
         return SoftStep.__call__
 
     def _first_broken(self, errors: Tensor) -> str:
+        """Name the first layer with errors (B, L) that are not finite; empty if all are."""
         layers = self.student.network.table.layers
         broken = (~errors.detach().isfinite()).any(0).nonzero().flatten().tolist()
         if not broken:
-            return "the logits"
+            return ""
         call = self.teacher.calls[broken[0]]
         return next((f"`{layer.name}`" for layer in layers if call in layer.calls), f"call {call}")
 

@@ -14,6 +14,7 @@ from analysis.ptq.student import Student
 from analysis.ptq.teacher import Teacher
 from analysis.ptq.trained import from_arrays, to_arrays
 from analysis.ptq.trainer import Course, State, Trainer, divergences
+from analysis.ptq.wording import sample_count
 from analysis.quant.configure import Quantization, plan_of
 
 # Columns of the log, one row per look.
@@ -78,19 +79,20 @@ def train(
                 raise MemoryError("A training step needs more memory for one sample.") from error
             taken = None
         if taken is None:
-            yield Note(
-                f"Memory did not suffice: batches are computed {trainer.part} samples at a time."
-            )
+            part = sample_count(trainer.part)
+            yield Note(f"Memory did not suffice: batches are computed {part} at a time.")
             continue
-        if taken.broken:
-            yield Note(
-                f"Training stopped after {state.done:,} of {steps:,} steps: {taken.broken} was no "
-                "longer finite. Lower the learning rates."
-            )
+        broken, before = taken.broken, state.done
+        if not broken:
+            student.fix(course.schedule.fixed(state.done))
+            state.done += 1
+        look = state.done % every == 0 or state.done == steps
+        if look and not broken:
+            broken = student.broken
+        if broken:
+            yield Note(stopped(f"after {before:,} of {steps:,} steps", broken, before))
             break
-        student.fix(course.schedule.fixed(state.done))
-        state.done += 1
-        if state.done % every == 0 or state.done == steps:
+        if look:
             fixed = course.schedule.fixed(state.done - 1)
             kl, agreement = _look(student, start, teacher, looked_at, state)
             losses = [taken.loss, taken.reconstruction, taken.indecision, taken.logits_kl]
@@ -108,6 +110,22 @@ def train(
     found = from_arrays(student.network, start, state.best) if state.best else start
     log = np.array(state.log).reshape(-1, len(LOGGED))
     return replace(found, log=log, logged=LOGGED)
+
+
+def stopped(where: str, broken: str, done: int) -> str:
+    """Say that a training ended early, why, and what to do.
+
+    Args:
+        where: Where it ended, to stand behind "Training stopped".
+        broken: What is not finite.
+        done: Steps before; without any, training is not the reason.
+    """
+    if done:
+        return f"Training stopped {where}: {broken} was no longer finite. Lower the learning rates."
+    return (
+        f"Training stopped {where}: {broken} or its squared error was not finite from the start. "
+        "Look for very large values in weights or data, or quantize the layers before it less."
+    )
 
 
 def divergence(

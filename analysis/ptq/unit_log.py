@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from analysis.events import Note
+from analysis.ptq.wording import few, percent, sample_count
 
 # One row per unit: place of its first layer in the layer table, how many layers it has, relative
 # output errors on held-out samples, share of weights not rounded to the nearest level, and whether
 # what was trained is taken (1) or rounding to nearest (0).
 COLUMNS = ("layer", "layers", "error_nearest", "error_trained", "moved", "taken")
-# Fewer samples than this are learnt by heart.
-_FEW = 256
 
 
 def said(log: list[list[float]], names: Sequence[str], looked_at: int, *, n: int) -> Iterator[Note]:
@@ -24,11 +23,7 @@ def said(log: list[list[float]], names: Sequence[str], looked_at: int, *, n: int
         n: All samples; where as many are looked at, none is held out.
     """
     trained = n - looked_at if looked_at < n else n
-    if trained < _FEW:
-        yield Note(
-            f"Only {trained} samples are trained on, fewer than {_FEW}: what they teach may not "
-            "carry over. Use more calibration samples."
-        )
+    yield from few(trained, "trained on")
     if not log:
         yield Note("No unit was trained.")
         return
@@ -37,12 +32,15 @@ def said(log: list[list[float]], names: Sequence[str], looked_at: int, *, n: int
     left = columns["taken"] == 0
     after = np.where(left, before, after)
     most = int((before - after).argmax())
+    falls = (
+        f"; it falls most in {_name(log[most], names)}, from {percent(before[most])} to "
+        f"{percent(after[most])}"
+    )
     yield Note(
         f"{len(log)} {'unit' if len(log) == 1 else 'units'} trained: the error of their outputs on "
-        f"{looked_at} {'held-out samples' if looked_at < n else 'samples that were trained on'} is "
-        f"{np.median(after):.2%} in the median, {np.median(before):.2%} rounded to nearest behind "
-        f"what was trained before; it falls most in {_name(log[most], names)}, from "
-        f"{before[most]:.2%} to {after[most]:.2%}."
+        f"{sample_count(looked_at, 'held-out' if looked_at < n else 'training')} is "
+        f"{percent(float(np.median(after)))} in the median, {percent(float(np.median(before)))} "
+        f"rounded to nearest behind what was trained before{'' if left.all() else falls}."
     )
     if left.any():
         kept = ", ".join(_name(row, names) for row, own in zip(log, left, strict=True) if own)

@@ -1,15 +1,18 @@
 """The training of one unit: batches, optimizer, and the hardening of roundings."""
 
 from dataclasses import dataclass
+from math import ceil, isfinite
 
 import torch
 from torch import Tensor
 
-from analysis.events import Progress, Work
+from analysis.errors import out_of_memory
+from analysis.events import Note, Progress, Work
 from analysis.models.replay import Plan
 from analysis.ptq.schedule import Schedule
 from analysis.ptq.student import Seen, SoftStep, Student, dropping
 from analysis.ptq.unit_samples import Fisher, UnitSamples
+from analysis.ptq.wording import sample_count
 
 _SAY_EVERY = 20
 
@@ -52,7 +55,8 @@ def train_unit(
 ) -> Work[int]:
     """Train a unit until its roundings are decided; return after how many steps it ended.
 
-    That is before the last one where the loss was no longer finite; that step is not taken.
+    That is before the last one where the loss was no longer finite; that step is not taken. Where
+    memory does not suffice for a batch it is computed in halves, which is noted.
 
     Args:
         student: What is trained, of this unit alone; changed in place.
@@ -62,27 +66,71 @@ def train_unit(
         number: The unit's place among all.
         total: How many units there are.
         count: The first so many samples are trained on.
+
+    Raises:
+        MemoryError: If memory does not suffice for one sample.
     """
     optimizer, rates = _optimizer(student, course)
     schedule = Schedule(course.iterations)
+    part = min(course.batch_size, count)
     for step in range(course.iterations):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * schedule.rate(step)
         rows = rows_of(course.seed, number, step, count, course.batch_size)
-        with torch.enable_grad():
-            plan = around.then(student.plan(seen_at(course, number, step)))
-            loss = samples.errors(rows, plan).mean()
-        if not bool(loss.isfinite()):
+        loss = None
+        while loss is None:
+            seen = seen_at(course, number, step)
+            optimizer.zero_grad()
+            try:
+                loss = add_gradients(student, samples, around, rows, part, seen)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if part == 1:
+                    raise MemoryError(
+                        f"A training step of {samples.unit.name} needs more memory for one sample."
+                    ) from error
+                part = ceil(part / 2)
+                yield Note(
+                    f"Memory did not suffice: batches of {samples.unit.name} are computed "
+                    f"{sample_count(part)} at a time."
+                )
+        if not isfinite(loss):
             return step
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
         optimizer.step()
         student.fix(schedule.fixed(step))
         if step % _SAY_EVERY == 0:
             done = number * course.iterations + step
-            message = f"{samples.unit.name}: error {loss.item():.3g}"
+            message = f"{samples.unit.name}: error {loss:.3g}"
             yield Progress(done, total * course.iterations, message)
     return course.iterations
+
+
+def add_gradients(
+    student: Student, samples: UnitSamples, around: Plan, rows: Tensor, part: int, seen: Seen
+) -> float:
+    """Add the gradients of a batch's mean error, ``part`` samples at a time; return that error.
+
+    Where it is not finite it is returned at once, and gradients are left as they happen to be.
+
+    Args:
+        student: What is trained, of the unit alone.
+        samples: What it is trained towards.
+        around: What else is quantized.
+        rows: Numbers of the batch's samples, (B,).
+        part: How many go through the unit at a time.
+        seen: What the student sees of activations.
+    """
+    total = 0.0
+    for some in torch.split(rows, part):
+        with torch.enable_grad():
+            errors = samples.errors(some, around.then(student.plan(seen)))
+            loss = errors.mean() * (len(some) / len(rows))
+        total += loss.item()
+        if not isfinite(total):
+            break
+        torch.autograd.backward(loss)
+    return total
 
 
 def _optimizer(student: Student, course: Course) -> tuple[torch.optim.Optimizer, list[float]]:

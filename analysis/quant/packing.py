@@ -48,6 +48,20 @@ class Packed:
     recalibrations: tuple[str, ...] = ()
 
 
+def check_packable(network: Network, recalibrations: tuple[str, ...]) -> None:
+    """Check that a file can hold what recalibrations made of a network.
+
+    Raises:
+        QuantizationError: If one of them bounds activations.
+    """
+    if network.plan.outputs:
+        raise QuantizationError(
+            "A model file holds weights, biases and quantizers; bounds of activations are none of "
+            f"them, and {' and '.join(recalibrations)} set some. Leave out what bounds "
+            "activations, or write no file."
+        )
+
+
 def pack(network: Network, packed: Packed) -> bytes:
     """Return the content of the file.
 
@@ -55,12 +69,7 @@ def pack(network: Network, packed: Packed) -> bytes:
         QuantizationError: If a weight is not on the grid of its quantizer, or a recalibration
             bounds activations.
     """
-    if network.plan.outputs:
-        raise QuantizationError(
-            "A model file holds weights, biases and quantizers; bounds of activations are none of "
-            f"them, and {' and '.join(packed.recalibrations)} set some. Leave out what bounds "
-            "activations, or write no file."
-        )
+    check_packable(network, packed.recalibrations)
     tensors: dict[str, Tensor] = {}
     chosen, biases = packed.allocation.as_dict(), packed.quantization.biases
     for layer in network.table.layers:

@@ -284,6 +284,27 @@ def softmax_end() -> nn.Module:
     return nn.Sequential(residual(), nn.Softmax(dim=1)).eval()
 
 
+def overflowing() -> nn.Module:
+    """Finite on its samples in float, but rounded to 2 bits ``second`` gives more than 88.
+
+    Its exponential then overflows: ``third`` reads infinity. Samples are ``batch(64, 3, 8, 8)``.
+    """
+
+    def body(m: nn.Module, x: Tensor) -> Tensor:
+        z = m.second(F.relu(m.first(x)))
+        return 1e-15 * m.third(torch.exp(m.gain * z))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        module = toy(body, width=8, first=conv(3, 8), second=conv(8, 8), third=conv(8, 8))
+    with torch.no_grad():
+        weight = module.second.weight
+        weight.copy_(weight * torch.where(weight.abs() > 0.06, 1.0, 0.6))
+        largest = module.second(F.relu(module.first(batch(64, 3, 8, 8)))).max()
+    module.gain = 88.5 / float(largest)
+    return module
+
+
 TOYS: dict[str, Callable[[], nn.Module]] = {
     f.__name__: f
     for f in (

@@ -8,7 +8,7 @@ from analysis.models.replay import Plan
 from analysis.options import Options
 from analysis.ptq.gpfq import gpfq_weight
 from analysis.ptq.layer_inputs import Front, unfolding_of
-from analysis.ptq.layerwise import Products
+from analysis.ptq.layer_products import Products
 from analysis.ptq.nearest import nearest
 from analysis.quant.configure import plan_of
 from analysis.quant.quantizer import Quantizer

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from analysis.models.network import build_network
 from analysis.models.replay import Plan
 from analysis.ptq.layer_inputs import Front, unfolding_of, why_not
-from analysis.ptq.layerwise import Products
+from analysis.ptq.layer_products import Products
 from tests.analysis.models import toys
 from tests.analysis.models.toys import batch
 

@@ -74,3 +74,13 @@ def result(events: Events[T]) -> T:
         if isinstance(event, Finished):
             return event.result
     raise RuntimeError("the step ended without a Finished event")
+
+
+def held_at(work: Work[T], done: int, total: int) -> Work[T]:
+    """Pass the reports of a piece of work on, its progress as that of one place of a whole."""
+    while True:
+        try:
+            report = next(work)
+        except StopIteration as end:
+            return cast(T, end.value)
+        yield Progress(done, total, report.message) if isinstance(report, Progress) else report

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from analysis.errors import AnalysisError, UnknownNameError, out_of_memory
 from analysis.events import Events, Finished, Note, Progress, Report, Started
 from analysis.journal import Job as Job
 from analysis.journal import read_journal, write_journal
+from analysis.pace import Pace
 from cache.errors import StoreError
 
 logger = logging.getLogger(__name__)
@@ -25,11 +26,6 @@ logger = logging.getLogger(__name__)
 KEPT_JOBS = 100
 KEPT_RESULTS = 4
 SAVE_EVERY = 1.0  # seconds between two writes of mere progress
-
-# Spans shorter than this are merged before they count as an observation of the pace, so that
-# hundreds of units a second, or units read from the store, do not make the estimate jump.
-PACE_SPAN = 1.0
-PACE_WEIGHT = 0.3
 
 INTERRUPTED = "The program ended before this job did; run it again to complete it."
 UNSAVED = "The job list could not be saved"
@@ -58,7 +54,7 @@ class JobManager:
         self._changed = threading.Condition()  # the one lock; notified when a state changes
         self._jobs: dict[str, Job] = {job.id: job for job in read_journal(journal, clock())}
         self._queue: dict[str, Callable[[], Events[Any]]] = {}
-        self._paces: dict[str, _Pace] = {}
+        self._paces: dict[str, Pace] = {}
         self._results: OrderedDict[str, Any] = OrderedDict()
         self._closing = False
         self._saved_at = float("-inf")
@@ -229,7 +225,7 @@ class JobManager:
                 for id in self._queue:
                     if self._jobs[id].key not in running:
                         make_events = self._queue.pop(id)
-                        self._paces[id] = _Pace()
+                        self._paces[id] = Pace()
                         self._set(id, state="running", started=float(self._clock()))
                         self._commit(id)
                         return id, make_events
@@ -257,7 +253,7 @@ class JobManager:
         with self._changed:
             now = float(self._clock())
             if isinstance(event, Started):
-                self._paces[id] = _Pace()
+                self._paces[id] = Pace()
                 self._set(id, message=event.title)
             elif isinstance(event, Progress):
                 done, total = int(event.done), int(event.total)
@@ -334,41 +330,6 @@ class JobManager:
             self._save_fails = True
             if id and not any(note.startswith(UNSAVED) for note in self._jobs[id].notes):
                 self._note(id, f"{UNSAVED} ({why}); this job runs on, but a restart may forget it.")
-
-
-@dataclass(slots=True)
-class _Pace:
-    """Seconds per unit of work, smoothed over observations of at least ``PACE_SPAN`` seconds."""
-
-    total: int = 0
-    done: int = 0
-    at: float = 0.0
-    base_done: int = 0
-    base_at: float | None = None
-    observations: int = 0
-    seconds: float = 0.0
-
-    def observe(self, done: int, total: int, now: float) -> None:
-        """Take note of ``done`` of ``total`` units at time ``now``; another total starts anew."""
-        if self.base_at is None or total != self.total or done < self.done or now < self.at:
-            # The first report may count units that an earlier run stored: it tells no pace.
-            self.base_done, self.base_at, self.observations = done, now, 0
-        elif done > self.base_done and now - self.base_at >= PACE_SPAN:
-            seconds = (now - self.base_at) / (done - self.base_done)
-            self.observations += 1
-            weight = max(PACE_WEIGHT, 1 / self.observations)
-            self.seconds += weight * (seconds - self.seconds)
-            self.base_done, self.base_at = done, now
-        if done != self.done or total != self.total:
-            self.at = now
-        self.done, self.total = done, total
-
-    def eta(self, now: float) -> float | None:
-        """Seconds left: counts down within a unit, never below what the later units need."""
-        if not self.observations:
-            return None
-        left = max(self.total - self.done, 0) * self.seconds
-        return max(left - min(max(now - self.at, 0.0), self.seconds), 0.0)
 
 
 def _explain(error: BaseException) -> str:

@@ -54,7 +54,7 @@ measured.forecast(page, chosen.allocation)
 found = step.stored(resources.store())
 if found is None:
     measured.warn_if_taken(step)
-    work.obtain(step, "Quantize and measure", measured.estimate(page, method, options))
+    work.obtain(step, "Quantize and measure", measured.estimate_of(page, recipe))
     if trained.trains(method):
         trained.live(page, recipe, step.key)
 else:

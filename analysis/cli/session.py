@@ -24,8 +24,8 @@ from analysis.errors import (
 )
 from analysis.latency.table_file import load_latency
 from analysis.options import Options, build
+from analysis.quant.estimators import RANGE_ESTIMATORS, check_ranges
 from analysis.quant.formats import bits_of
-from analysis.quant.ranges import RANGE_ESTIMATORS, check_ranges
 from analysis.records import (
     Allocation,
     Candidate,

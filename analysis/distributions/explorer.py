@@ -9,8 +9,9 @@ from analysis.distributions.grids import as_array, check, costs, grid_error, par
 from analysis.errors import AnalysisError
 from analysis.options import build
 from analysis.quant.configure import one_thread
+from analysis.quant.estimators import RANGE_ESTIMATORS
 from analysis.quant.formats import get_format
-from analysis.quant.ranges import RANGE_ESTIMATORS, Levels, RangeEstimator, Samples
+from analysis.quant.ranges import Levels, RangeEstimator, Samples
 from analysis.records import FloatArray, GridError, RangeExploration
 from analysis.registry import Method
 

@@ -15,9 +15,10 @@ from analysis.models.prefix import Prefix
 from analysis.models.replay import Plan
 from analysis.options import build
 from analysis.quant.configure import Quantization, plan_of
+from analysis.quant.estimators import RANGE_ESTIMATORS
 from analysis.quant.formats import get_format
 from analysis.quant.quantizer import affine_quantizer, symmetric_quantizer
-from analysis.quant.ranges import RANGE_ESTIMATORS, Interval, Levels, Samples
+from analysis.quant.ranges import Interval, Levels, Samples
 from analysis.quant.statistics import ActivationStatistics, weight_samples
 from analysis.records import FloatArray, QuantSettings
 from analysis.records.initialization import PAPER, RECIPES

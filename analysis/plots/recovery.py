@@ -32,8 +32,11 @@ def recovery_chart(found: Recovery, selected: str | None = None) -> go.Figure:
         )
     places = np.arange(len(found.layers), dtype=np.float64)
     hover = [_hover(found, at) for at in range(len(found.layers))]
+    # Where no weight moved the panel of them would be empty.
+    moved = bool((found.moved > 0).any())
+    rows, heights = (2, [0.68, 0.32]) if moved else (1, [1.0])
     figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.68, 0.32]
+        rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=heights
     )
     figure.add_trace(_links(places, before, after), row=1, col=1)
     for values, colour, symbol in ((before, _BEFORE, "circle-open"), (after, _AFTER, "circle")):
@@ -54,10 +57,42 @@ def recovery_chart(found: Recovery, selected: str | None = None) -> go.Figure:
             row=1,
             col=1,
         )
+    axis = layer_axis(found.layers) | {"ticklen": 4}
+    figure.update_xaxes(axis, row=rows, col=1)
+    figure.update_yaxes(
+        log_axis(exponents(both), "error of the output (% of variance)", 6), row=1, col=1
+    )
+    if moved:
+        figure.update_xaxes({**axis, "title": None, "showticklabels": False}, row=1, col=1)
+        _add_moved(figure, places, 100 * found.moved, hover)
+    mark_selected(figure, found.layers, selected)
+    facts = [
+        f"<span style='color:{_BEFORE}'>○</span> rounded to nearest",
+        f"<span style='color:{_AFTER}'>●</span> {plain(found.method)}",
+        "accumulated: all layers quantized",
+        f"n = {found.n:,} calibration samples",
+        f"<span style='color:{_MOVED}'>■</span> share of weights whose code is not the nearest"
+        if moved
+        else "no weight moved",
+        _missing(found),
+    ]
+    return theme.dress(
+        figure,
+        f"What {plain(found.method)} changed in every layer",
+        facts,
+        height=470 if moved else 380,
+        alt=_sentence(found),
+    )
+
+
+def _add_moved(
+    figure: go.Figure, places: FloatArray, percent: FloatArray, hover: list[list[str]]
+) -> None:
+    """Draw the share of weights that moved as bars below the errors."""
     figure.add_trace(
         go.Bar(
             x=places,
-            y=100 * found.moved,
+            y=percent,
             width=0.7,
             marker={"color": _MOVED, "opacity": 0.8, "line": {"width": 0}},
             customdata=hover,
@@ -66,37 +101,13 @@ def recovery_chart(found: Recovery, selected: str | None = None) -> go.Figure:
         row=2,
         col=1,
     )
-    axis = layer_axis(found.layers) | {"ticklen": 4}
-    figure.update_xaxes(axis, row=2, col=1)
-    figure.update_xaxes({**axis, "title": None, "showticklabels": False}, row=1, col=1)
-    figure.update_yaxes(
-        log_axis(exponents(both), "error of the output (% of variance)", 6), row=1, col=1
-    )
-    known = found.moved[np.isfinite(found.moved)]
-    top = 100 * float(known.max()) if known.size else 0.0
     figure.update_yaxes(
         title={"text": "moved (%)", "standoff": 10, "font": {"size": 13}},
         tickfont={"size": 12},
-        range=[0, 1.1 * max(top, 1e-3)],
+        range=[0, 1.1 * float(np.nanmax(percent))],
         nticks=4,
         row=2,
         col=1,
-    )
-    mark_selected(figure, found.layers, selected)
-    facts = [
-        f"<span style='color:{_BEFORE}'>○</span> rounded to nearest",
-        f"<span style='color:{_AFTER}'>●</span> {plain(found.method)}",
-        "accumulated: all layers quantized",
-        f"n = {found.n:,} calibration samples",
-        f"<span style='color:{_MOVED}'>■</span> share of weights whose code is not the nearest",
-        _missing(found),
-    ]
-    return theme.dress(
-        figure,
-        f"What {plain(found.method)} changed in every layer",
-        facts,
-        height=470,
-        alt=_sentence(found),
     )
 
 

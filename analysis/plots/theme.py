@@ -62,7 +62,7 @@ def dress(figure: go.Figure, title: str, facts: list[str], *, height: int, alt: 
         figure: Changed in place.
         title: What is drawn.
         facts: Unit, protocol, sample count and whatever else a reader must know, joined below the
-            title and broken into lines that fit 900 pixels.
+            title and broken into lines that fit 460 pixels: a window of 900 beside its sidebar.
         height: Height without the title, in pixels.
         alt: One sentence for readers who do not see the figure.
     """
@@ -117,7 +117,7 @@ def colour_bar(title: str, ticks: list[float], texts: list[str]) -> dict[str, ob
     }
 
 
-def _lines(facts: list[str], width: int = 100) -> list[str]:
+def _lines(facts: list[str], width: int = 72) -> list[str]:
     """Join facts by dots into lines of at most ``width`` shown characters where facts allow it."""
     lines: list[str] = []
     for fact in facts:

@@ -64,15 +64,15 @@ def unit_errors(
     figure.update_layout(showlegend=False)
     kept = int((~taken).sum())
     facts = [
-        f"<span style='color:{_NEAREST}'>■</span> rounded to nearest · "
-        f"<span style='color:{_TRAINED}'>■</span> trained, both behind what was trained before",
-        "norm of the error relative to the float output, on samples held out",
+        f"<span style='color:{_NEAREST}'>■</span> rounded to nearest",
+        f"<span style='color:{_TRAINED}'>■</span> trained, each behind those trained before it",
+        "error relative to the float output, on held-out samples",
         f"{kept} kept rounded to nearest" if kept else "",
     ]
     median = [f"{float(np.median(values)):.1%}" for values in (before, after)]
     return theme.dress(
         figure,
-        f"{len(log)} trained: {median[1]} off float in the median, {median[0]} rounded to nearest",
+        f"Median error {median[0]} rounded to nearest, {median[1]} trained",
         facts,
         height=340 + theme.LABEL_HEIGHT,
         alt=(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.events import Note, Progress, Work
+from analysis.events import Note, Progress, Work, held_at
 from analysis.models.network import Network
 from analysis.models.replay import Plan
 from analysis.notes import left_out
@@ -48,7 +48,8 @@ def reconstruct(task: PTQTask, course: Course) -> Work[Quantization]:
         return found
     work = _Reconstruction(task, course, found, units)
     yield from work.resume()
-    yield from work.weigh()
+    whole = len(units) * course.iterations
+    yield from held_at(work.weigh(), len(work.log) * course.iterations, whole)
     broken = ""
     while len(work.log) < len(units) and not broken:
         broken = yield from work.train(len(work.log))
@@ -128,7 +129,8 @@ class _Reconstruction:
     def train(self, at: int) -> Work[str]:
         """Train a unit, keep it and log it; return what broke, if something did."""
         unit, course, total = self.units[at], self.course, len(self.units)
-        samples = yield from self._samples(unit)
+        whole = total * course.iterations
+        samples = yield from held_at(self._samples(unit), at * course.iterations, whole)
         start = self._part(unit)
         student = Student.of(self.network, start, self.task.settings)
         around = self._plan(unit, without=set(student.steps))

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.options import build
+from analysis.quant.estimators import RANGE_ESTIMATORS
 from analysis.quant.formats import get_format
 from analysis.quant.quantizer import Quantizer, symmetric_quantizer
-from analysis.quant.ranges import RANGE_ESTIMATORS, Interval, Levels, Samples
+from analysis.quant.ranges import Interval, Levels, Samples
 from analysis.quant.statistics import weight_samples
 from analysis.records import QuantSettings
 

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.errors import QuantizationError
 from analysis.options import Options, option
 from analysis.quant.quantizer import EPS_RANGE
-from analysis.records import QuantSettings
 from analysis.registry import Registry
 
 
@@ -78,35 +76,6 @@ RangeEstimator = Callable[[Samples, Levels, Any], Interval]
 RANGE_ESTIMATORS: Registry[RangeEstimator] = Registry("range estimator")
 # What an estimator needs that is told how much every element counts, as only weights are.
 ELEMENT_SCORES = "element_scores"
-
-
-def needs_scores(name: str) -> bool:
-    """Tell whether an estimator asks how much an error of every element counts.
-
-    Raises:
-        UnknownNameError: If there is no such estimator.
-    """
-    return ELEMENT_SCORES in RANGE_ESTIMATORS[name].needs
-
-
-def plain_estimators() -> tuple[str, ...]:
-    """Return the names of the estimators that need nothing but values, as activations have."""
-    return tuple(method.name for method in RANGE_ESTIMATORS if not method.needs)
-
-
-def check_ranges(settings: QuantSettings) -> None:
-    """Refuse range estimators that do not exist or cannot do what is asked of them.
-
-    Raises:
-        UnknownNameError: If there is no such estimator.
-        QuantizationError: If that of activations asks for scores of elements.
-    """
-    needs_scores(settings.weight_range)
-    if needs_scores(settings.activation_range):
-        raise QuantizationError(
-            f"Ranges of activations must come from values alone, `{settings.activation_range}` "
-            f"needs scores of single weights. Choose one of {', '.join(plain_estimators())}."
-        )
 
 
 @RANGE_ESTIMATORS.register(

@@ -15,7 +15,8 @@ from analysis.models.rectifiers import clip_of, limits
 from analysis.models.replay import Plan
 from analysis.notes import left_out
 from analysis.options import Options, option
-from analysis.quant.ranges import RANGE_ESTIMATORS, Levels, PercentileOptions, Samples
+from analysis.quant.estimators import RANGE_ESTIMATORS
+from analysis.quant.ranges import Levels, PercentileOptions, Samples
 from analysis.quant.statistics import collect_statistics
 from analysis.recalibration.task import (
     RECALIBRATIONS,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from analysis.commands import command_line
 from analysis.curvature.elements import ElementScores, element_scores
 from analysis.events import Work
-from analysis.quant.ranges import RANGE_ESTIMATORS, needs_scores
+from analysis.quant.estimators import RANGE_ESTIMATORS, needs_scores
 from analysis.records import FLOAT, Candidate, QuantSettings, Study
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import model_inputs

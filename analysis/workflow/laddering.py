@@ -14,7 +14,7 @@ from analysis.errors import AnalysisError, OptionError
 from analysis.evaluation.pooled import pooled
 from analysis.events import Note, Work
 from analysis.ptq import PTQ_METHODS
-from analysis.quant.ranges import RANGE_ESTIMATORS
+from analysis.quant.estimators import RANGE_ESTIMATORS
 from analysis.records import Allocation, FloatOutputs, Ladder, QuantSettings, Rung, Study
 from analysis.records.candidates import FLOAT
 from analysis.spelling import canonical, read
@@ -64,7 +64,8 @@ class LadderPlan:
         if not methods or not self.allocations or len(set(methods)) < len(methods):
             raise OptionError(
                 "A ladder needs allocations, and methods that differ from each other, got "
-                f"{len(self.allocations)} allocations and {', '.join(methods) or 'no method'}."
+                f"{', '.join(self.allocations) or 'no allocation'} and "
+                f"{', '.join(methods) or 'no method'}."
             )
         reference = _canonical(self.reference) if self.reference else methods[-1]
         if reference not in methods:

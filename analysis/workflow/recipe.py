@@ -14,7 +14,7 @@ from analysis.ptq.nearest import nearest
 from analysis.ptq.task import TRAINED
 from analysis.ptq.trained import from_arrays, to_arrays
 from analysis.quant.configure import Estimates, Quantization, check_allocation, plan_of
-from analysis.quant.ranges import check_ranges
+from analysis.quant.estimators import check_ranges
 from analysis.records import Allocation, QuantSettings, Study, Trained
 from analysis.steps import Step, StoredParts
 from analysis.workflow.elements import element_versions, scores_for

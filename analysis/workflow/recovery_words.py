@@ -12,9 +12,10 @@ def sentences(found: Recovery) -> list[str]:
 
 def setting(found: Recovery) -> str:
     """Say what the errors are of, and on which samples."""
+    samples = f"{found.n:,} calibration sample{'' if found.n == 1 else 's'}"
     return (
         f"Errors of layer outputs are accumulated: every layer before is quantized too. They are "
-        f"relative to the variance of the float outputs, on {found.n:,} calibration samples "
+        f"relative to the variance of the float outputs, on {samples} "
         f"({found.calibration[:8]}), which the method has seen."
     )
 

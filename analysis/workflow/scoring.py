@@ -9,7 +9,7 @@ from analysis.commands import changed_options, changed_settings, command_line
 from analysis.events import Note, Work
 from analysis.options import Options, as_dict, build
 from analysis.parts import Parts
-from analysis.quant.ranges import check_ranges
+from analysis.quant.estimators import check_ranges
 from analysis.records import Candidate, FloatArray, QuantSettings, Record, ScoreTable, Study
 from analysis.sensitivity import METRICS, SensitivityTask
 from analysis.sensitivity.measured import ISOLATED

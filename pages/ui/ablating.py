@@ -17,13 +17,14 @@ from analysis.workflow.ablation_words import (
     verdict,
     what,
 )
+from analysis.workflow.training_cost import length_name
 from cache.keys import digest
 from pages.ui import charts, noted, resources, shell, words, work
 from pages.ui.shell import Page
 
 _ROW = 36
 _POLL_SECONDS = 2.0
-_STEPS, _MOST_SEEDS = "steps", 10
+_MOST_SEEDS = 10
 
 
 def section(page: Page, recipe: workflow.Recipe) -> None:
@@ -54,16 +55,16 @@ def section(page: Page, recipe: workflow.Recipe) -> None:
 def _ask(recipe: workflow.Recipe) -> workflow.AblationPlan | None:
     values = as_dict(recipe.chosen)
     left, right, _ = st.columns([2, 2, 6])
-    if _STEPS in values:
+    length = length_name(recipe.chosen)
+    if length:
         with left:
-            steps = st.number_input(
-                "Steps of each training",
+            values[length] = st.number_input(
+                f"{length.capitalize()} of each training",
                 1,
-                value=int(values[_STEPS]),
-                key=f"ablation-steps-{recipe.method}",
+                value=int(values[length]),
+                key=f"ablation-{length}-{recipe.method}",
                 persist_state="session",
             )
-        values[_STEPS] = int(steps)
     with right:
         seeds = st.number_input(
             "Seeds",
@@ -99,14 +100,15 @@ def _ask(recipe: workflow.Recipe) -> workflow.AblationPlan | None:
 
 def _estimate(page: Page, plan: workflow.AblationPlan) -> str:
     cost = workflow.ablation_cost(resources.workspace(), page.study, plan)
-    of = f" of {cost.steps:,} steps" if cost.steps else ""
+    of = f" of {cost.steps:,} {length_name(plan.recipe.chosen)}" if cost.steps else ""
     said = f"{cost.runs} trainings{of}: the base and {count(len(plan.variants), 'change')}"
     said += f", {plan.seeds} seeds each" if plan.seeds > 1 else ""
     if cost.left < cost.runs:
         said += f"; {cost.runs - cost.left} of them stored"
     if cost.seconds is None:
         return f"{said}. None was timed on this study yet, so no time is promised."
-    return f"{said}. About {words.seconds(cost.seconds)} by the time of earlier trainings."
+    source = "earlier trainings" if cost.trainings else "the float network, an estimate"
+    return f"{said}. About {words.roughly(cost.seconds)} by the time of {source}."
 
 
 def _so_far(step: Step[Ablation]) -> None:

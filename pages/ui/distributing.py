@@ -12,8 +12,8 @@ from analysis.plots.labels import count, number
 from analysis.plots.ranges_strip import layer_strip
 from analysis.plots.ridgeline import layer_ridgeline
 from analysis.plots.roles import ROLE_WORDS
+from analysis.quant.estimators import RANGE_ESTIMATORS, plain_estimators
 from analysis.quant.formats import FORMATS, bits_of
-from analysis.quant.ranges import RANGE_ESTIMATORS, plain_estimators
 from analysis.records import Distributions, Study
 from analysis.records.distributions import INPUT, POST_ACTIVATION, PRE_ACTIVATION, WEIGHT
 from analysis.steps import Step

@@ -157,7 +157,7 @@ def _recalibration(name: str, key: str) -> str:
 
 def quantizer_settings(key: str) -> QuantSettings:
     """Draw the settings that turn formats into quantizers."""
-    from analysis.quant.ranges import RANGE_ESTIMATORS, needs_scores, plain_estimators
+    from analysis.quant.estimators import RANGE_ESTIMATORS, needs_scores, plain_estimators
 
     names, plain = RANGE_ESTIMATORS.names(), plain_estimators()
     default = QuantSettings()

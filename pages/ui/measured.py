@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis import catalog, workflow
 from analysis.allocation.problem import allocation_costs
-from analysis.options import Options, as_dict
+from analysis.options import as_dict
 from analysis.ptq import PTQ_METHODS
 from analysis.records import (
     Allocation,
@@ -18,12 +18,13 @@ from analysis.records import (
 )
 from analysis.steps import Step
 from analysis.workflow import Recipe
-from pages.ui import noted, resources, shell, words, work
+from analysis.workflow.recovering import NEAREST
+from analysis.workflow.training_cost import training_cost
+from pages.ui import noted, resources, shell, trained, words, work
 from pages.ui.allocations import Chosen
 from pages.ui.shell import Page
 
 _CLIPPING = 0.05
-_PASSES = 5  # a quantized pass with its backward pass, in float passes
 
 
 def forecast(page: Page, allocation: Allocation) -> None:
@@ -36,12 +37,16 @@ def forecast(page: Page, allocation: Allocation) -> None:
     )
 
 
-def estimate(page: Page, method: str, options: Options | None = None) -> str:
-    """Say what measuring takes: from earlier runs of the method if there are any."""
+def estimate_of(page: Page, recipe: Recipe) -> str:
+    """Say what quantizing by a recipe and measuring takes."""
+    if trained.trains(recipe.method):
+        return _training(page, recipe)
+    return estimate(page, recipe.method)
+
+
+def estimate(page: Page, method: str) -> str:
+    """Say what a method that does not train takes: from earlier runs if there are any."""
     store, study = resources.store(), page.study
-    chosen = {} if options is None else as_dict(options)
-    if "steps" in chosen and "batch_size" in chosen:
-        return _training(page, int(chosen["steps"]), int(chosen["batch_size"]))
     runs = [
         each.seconds
         for each in catalog.configurations(store, study).values()
@@ -64,14 +69,18 @@ def estimate(page: Page, method: str, options: Options | None = None) -> str:
     return f"about {time}: {study.evaluation.n:,} evaluation samples{more}"
 
 
-def _training(page: Page, steps: int, batch: int) -> str:
-    """Say what a training takes: a float pass, a pass and a backward pass over a batch a step."""
-    reference = catalog.float_outputs(resources.store(), page.study)
-    said = f"{steps:,} steps of {batch} samples"
-    if reference is None:
-        return f"{said}; about 30 ms each for the demo"
-    each = _PASSES * batch * reference.measured.seconds / reference.measured.n
-    return f"about {words.seconds(max(steps * each, 1.0))}: {said}, by the time of a float pass"
+def _training(page: Page, recipe: Recipe) -> str:
+    """Say how long a training is, in steps and in seconds."""
+    cost = training_cost(resources.workspace(), page.study, recipe)
+    counted = f"iterations for each {cost.each}," if cost.each else "steps"
+    said = f"{cost.length:,} {counted} of {cost.batch_size:,} samples"
+    if cost.seconds is None:
+        return f"{said}; nothing was timed in this study yet (a demo: tens of seconds per 300)"
+    time = words.roughly(max(cost.seconds, 1.0))
+    if cost.trainings:
+        many = "trainings" if cost.trainings > 1 else "training"
+        return f"about {time}: {said}, by the time of {cost.trainings} stored {many}"
+    return f"roughly {time}: {said}, estimated from the time of the float network"
 
 
 def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> None:
@@ -97,7 +106,7 @@ def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> Non
                 f"of {measured.n:,} evaluation samples",
             )
         shell.card("KL from float", f"{measured.kl:.3g} nats", f"mean over {measured.n:,} samples")
-        shell.card("Time", words.seconds(found.seconds), "ranges and measurement")
+        shell.card("Time", words.seconds(found.seconds), _parts(found))
     noted.draw((*found.notes, *notes))
     st.markdown(
         f":gray[{page.study.evaluation.n:,} evaluation samples "
@@ -111,9 +120,21 @@ def result(page: Page, found: Configuration, notes: tuple[str, ...] = ()) -> Non
 def _way(found: Configuration) -> str:
     """Say what was done to the network, and by which method it was quantized."""
     before = f" after {', '.join(found.recalibrations)}" if found.recalibrations else ""
-    chosen = [f"{name.replace('_', ' ')} {value}" for name, value in found.options.items()]
-    how = f" ({', '.join(chosen)})" if chosen else ""
+    usual = as_dict(PTQ_METHODS[found.method].options())
+    chosen = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in found.options.items()
+        if value != usual.get(name)
+    ]
+    how = f" with {', '.join(chosen)}" if chosen else " with its defaults" if usual else ""
     return f"{found.method}{how}{before}"
+
+
+def _parts(found: Configuration) -> str:
+    """Say what the time of a configuration went into."""
+    if trained.trains(found.method):
+        return "training, unless stored, and measurement"
+    return "ranges and measurement" if found.method == NEAREST else "method and measurement"
 
 
 def named_step(page: Page, recipe: Recipe) -> Step[Configuration]:

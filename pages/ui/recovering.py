@@ -65,10 +65,10 @@ def _draw(found: Recovery) -> None:
             ),
             "Nearest": number(
                 "Error, nearest (%)",
-                format="%.4g",
+                format="%.3g",
                 help="Of the layer's output, in % of its variance, the whole network quantized",
             ),
-            "Method": number(f"Error, {found.method} (%)", format="%.4g"),
+            "Method": number(f"Error, {found.method} (%)", format="%.3g"),
             "Gain": number("Gain (dB)", format="%+.1f", help="Positive: nearer to float"),
         },
         placeholder="–",

@@ -72,6 +72,14 @@ def seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 60 else f"{value / 60:.1f} min"
 
 
+def roughly(value: float) -> str:
+    """Return an expected duration, with no more digits than an estimate has."""
+    if value < 100:
+        return f"{float(f'{value:.1g}' if value < 10 else f'{value:.2g}'):g} s"
+    minutes = value / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.2g} h"
+
+
 def skipped(table: LayerTable) -> str:
     """Say how many modules keep float values."""
     n = len(table.skipped)

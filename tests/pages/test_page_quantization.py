@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import catalog
 from analysis.allocation_file import allocation_json, uniform_allocation
-from analysis.quant.ranges import RANGE_ESTIMATORS
+from analysis.quant.estimators import RANGE_ESTIMATORS
 from analysis.records import Candidate, Study
 from pages.ui import resources
 from pages.ui.allocations import FILE, SAVED, UNIFORM

@@ -26,5 +26,5 @@ def test_the_errors_of_all_layers_are_drawn_once_they_are_trained(demo_study: St
     assert not at.exception
     layouts = [json.loads(c.proto.spec)["layout"] for c in at.get("plotly_chart")]
     titles = [layout["title"]["text"] for layout in layouts]
-    assert any("off float in the median" in title for title in titles)
+    assert any("rounded to nearest," in title for title in titles)
     assert "--method adaround" in at.code[0].value

@@ -8,8 +8,9 @@ from analysis.distributions.explorer import clip_shares, explore
 from analysis.distributions.grids import effective_levels, grid_error, levels_of
 from analysis.errors import QuantizationError, UnknownNameError
 from analysis.options import Options
+from analysis.quant.estimators import RANGE_ESTIMATORS, plain_estimators
 from analysis.quant.formats import FORMATS
-from analysis.quant.ranges import RANGE_ESTIMATORS, Levels, Samples, plain_estimators, squared_error
+from analysis.quant.ranges import Levels, Samples, squared_error
 from analysis.quant.statistics import weight_samples
 from analysis.registry import Registry
 from tests.reference import grids as oracle

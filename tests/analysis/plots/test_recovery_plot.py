@@ -42,6 +42,16 @@ def test_what_cannot_be_drawn_is_said():
     assert "does not vary" in recovery_chart(recovery_of(after=after)).layout.title.text
 
 
+def test_where_no_weight_moved_there_is_no_empty_panel_of_them():
+    for moved in (np.zeros(3), np.full(3, np.nan)):
+        figure = recovery_chart(recovery_of(moved=moved))
+        assert {trace.type for trace in figure.data} == {"scatter"}
+        assert (
+            figure.layout.xaxis.title.text == recovery_chart(recovery_of()).layout.xaxis2.title.text
+        )
+        assert "no weight moved" in figure.layout.title.text
+
+
 def test_hover_says_both_errors_and_the_share():
     figure = recovery_chart(recovery_of())
     name, text = figure.data[1].customdata[1]

@@ -15,7 +15,7 @@ def test_every_unit_shows_its_error_to_nearest_and_the_one_that_is_taken():
     assert list(before.y) == [0.4, 0.5, 0.3]
     assert list(after.y) == [0.2, 0.5, 0.1]
     assert list(figure.layout.xaxis.ticktext) == ["stem", "first +1", "head"]
-    assert "20.0% off float in the median, 40.0% rounded to nearest" in figure.layout.title.text
+    assert "Median error 40.0% rounded to nearest, 20.0% trained" in figure.layout.title.text
     assert "1 kept rounded to nearest" in figure.layout.title.text
 
 

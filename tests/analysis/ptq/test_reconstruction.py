@@ -261,3 +261,18 @@ def test_fisher_weights_and_drawn_labels_change_what_is_found():
     assert not same(weighted, plain)
     drawn, _ = quantize(work, "brecq", **FEW, weighting="fisher", probes=2)
     assert not np.array_equal(column(weighted, "error_trained"), column(drawn, "error_trained"))
+
+
+@pytest.mark.parametrize("name", ["adaround", "brecq"])
+def test_progress_never_goes_back_while_units_are_trained(name):
+    job = task("block")
+    finish(nearest(job, Options()))  # its ranges are estimated
+    method = PTQ_METHODS[name]
+    work = method.function(job, build(method.options, FEW))
+    events = [event for event in work if isinstance(event, Progress)]
+    whole = events[-1].total
+    first = next(at for at, event in enumerate(events) if event.total == whole)
+    assert {event.total for event in events[first:]} == {whole}
+    done = [event.done for event in events[first:]]
+    assert done == sorted(done)
+    assert done[-1] == whole

@@ -7,10 +7,11 @@ from torch import Tensor
 from analysis.errors import QuantizationError
 from analysis.options import Options
 from analysis.quant.configure import quantize_nearest
+from analysis.quant.estimators import RANGE_ESTIMATORS
 from analysis.quant.formats import FORMATS
 from analysis.quant.hmse import hmse
 from analysis.quant.quantizer import symmetric_quantizer
-from analysis.quant.ranges import RANGE_ESTIMATORS, Levels, Samples
+from analysis.quant.ranges import Levels, Samples
 from analysis.quant.statistics import weight_samples
 from analysis.records import QuantSettings
 from tests.analysis.models import toys

@@ -7,9 +7,10 @@ import torch
 
 from analysis.errors import OptionError
 from analysis.options import build
+from analysis.quant.estimators import RANGE_ESTIMATORS
 from analysis.quant.formats import FORMATS
 from analysis.quant.quantizer import affine_quantizer, symmetric_quantizer
-from analysis.quant.ranges import RANGE_ESTIMATORS, Levels, Samples, squared_error
+from analysis.quant.ranges import Levels, Samples, squared_error
 from analysis.quant.statistics import weight_samples
 from tests.reference import quantization as oracle
 

@@ -30,7 +30,7 @@ class Echo:
     ``version`` is that of the payload it edits; ``weights`` and ``activations`` are codes, places
     in the formats of the payload, one per layer; ``pins`` are places of layers, ``ties`` those of
     layers that take one candidate; ``layer`` is the layer in focus, empty before the user chose
-    one. ``seq`` counts the edits of the component.
+    one. ``seq`` counts the edits of the component, ``sent`` its echoes.
     """
 
     version: int
@@ -40,6 +40,7 @@ class Echo:
     ties: tuple[tuple[int, ...], ...]
     layer: str
     seq: int
+    sent: int = 0
 
     @classmethod
     def read(cls, state: object) -> "Echo | None":
@@ -55,6 +56,7 @@ class Echo:
             tuple(tuple(int(place) for place in tie) for tie in content["ties"]),
             str(content["layer"]),
             int(content["seq"]),
+            int(content.get("sent", 0)),
         )
 
 

@@ -12,7 +12,7 @@ function createApp(root) {
   const app = { root, chart: createChart(root), typed: null, drag: null, waiting: null,
     choice: { colour: "scores", fit: false, compare: "" }, sent: "", touched: false,
     hovered: null, follow: false, layerVersion: null, held: null, notice: "", asked: 0,
-    inFlight: false };
+    sends: 0, owed: false };
 
   app.ghost = () => app.state.model.ghosts.find((g) => g.name === app.choice.compare) || null;
 
@@ -82,8 +82,9 @@ function createApp(root) {
     if (text === app.sent) return false;
     app.sent = text;
     app.asked = state.seq;
-    app.inFlight = true;
-    app.send("edit", { ...content, seq: state.seq });
+    app.sends += 1;
+    app.owed = true;
+    app.send("edit", { ...content, seq: state.seq, sent: app.sends });
     return true;
   };
 
@@ -114,6 +115,7 @@ function createApp(root) {
     if (!app.state) {
       app.state = createState(model, data.start);
       app.state.seq = data.answered;
+      app.sends = data.heard;
       buildColumns(app.chart, model);
     } else {
       app.state.model = model;
@@ -125,11 +127,13 @@ function createApp(root) {
     app.version = data.version;
     root.querySelector(".equalizer").dataset.answered = String(data.answered);
     if (app.held && data.answered >= app.state.seq) setTimeout(() => app.held?.());
-    // What was sent before the server had the last selection must not take it back.
-    const late = app.waiting !== null || app.inFlight;
-    app.inFlight = false;
-    if (data.layer.version !== app.layerVersion && !late) {
-      app.layerVersion = data.layer.version;
+    // What the server says before, or in answer to, the last selection here is older than that: the
+    // rest of the page may still have sent it the layer before. It takes nothing back, now or later.
+    const late = app.waiting !== null || app.owed;
+    if (data.heard >= app.sends) app.owed = false;
+    const chosenElsewhere = data.layer.version !== app.layerVersion && !late;
+    app.layerVersion = data.layer.version;
+    if (chosenElsewhere) {
       const found = model.layers.findIndex((layer) => layer.name === data.layer.name);
       if (found >= 0) {
         if (found !== app.state.focus) select(app.state, found);

@@ -51,7 +51,8 @@ class Start:
     """What the component takes over when ``version`` is newer than its own.
 
     ``layer`` is the layer selected in the app; it is followed when ``layer_version`` changes.
-    ``answered`` is the number of the last edit that the server has seen.
+    ``answered`` is the number of the last edit that the server has seen, ``heard`` that of the last
+    echo.
     """
 
     allocation: Allocation
@@ -61,6 +62,7 @@ class Start:
     layer: str = ""
     layer_version: int = 0
     answered: int = 0
+    heard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def payload(
     return {
         "version": start.version,
         "answered": start.answered,
+        "heard": start.heard,
         "formats": [{"name": name, "bits": bits_of(name)} for name in NAMES],
         "ladder": [CODES[name] for name in LADDER],
         "layers": [

@@ -15,7 +15,7 @@ from pages.ui import holding, resources, session
 from pages.ui.shell import Page
 
 _TABLE_EDITS, _COLUMN_EDITS = "table_edits", "column_edits"
-_FOLLOWED, _ANSWERED = "followed_layer", "answered_edit"
+_FOLLOWED, _ANSWERED, _HEARD = "followed_layer", "answered_edit", "heard_echo"
 # What is said where an allocation from elsewhere did not fit what is held.
 SETTLED = "Tied layers take one format, and so do layers that read one tensor: some were changed."
 
@@ -33,9 +33,9 @@ def ties(study: Study) -> tuple[tuple[str, ...], ...]:
 def start(page: Page, draft: Allocation) -> Start:
     """Return what the equalizer starts from, or takes over if it has not seen this version."""
     name, version = _followed()
-    answered = int(st.session_state.get(_ANSWERED, 0))
+    answered, heard = (int(st.session_state.get(key, 0)) for key in (_ANSWERED, _HEARD))
     held, tied = pins(page.study, page.table), ties(page.study)
-    return Start(draft, held, tied, _version(), name, version, answered)
+    return Start(draft, held, tied, _version(), name, version, answered, heard)
 
 
 def table_key() -> str:
@@ -51,7 +51,7 @@ def from_columns(page: Page, key: str) -> None:
     echo = Echo.read(st.session_state.get(key))
     if echo is None:
         return
-    st.session_state[_ANSWERED] = echo.seq
+    st.session_state[_ANSWERED], st.session_state[_HEARD] = echo.seq, echo.sent
     if echo.layer in page.table.names:
         _follow(echo.layer)
     if echo.version != _version() or not fits(echo, page.table):

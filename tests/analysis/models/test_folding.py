@@ -33,7 +33,7 @@ def make(name: str) -> nn.Module:
         ("torchvision:mobilenet_v2", (3, 64, 64), 52),
         ("torchvision:squeezenet1_1", (3, 64, 64), 0),
         ("torchvision:efficientnet_b0", (3, 64, 64), 49),
-        pytest.param("torchvision:vit_b_16", (3, 224, 224), 0),
+        pytest.param("torchvision:vit_b_16", (3, 224, 224), 0, marks=pytest.mark.slow),
         ("timm:vit_tiny_patch16_224", (3, 224, 224), 0),
         ("timm:convnext_atto", (3, 64, 64), 0),
         ("timm:mobilenetv3_small_050", (3, 64, 64), 34),

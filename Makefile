@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-WORKERS ?= 3
+WORKERS ?= 2
 
 .PHONY: help app test check fix test-all bench peers browser clean
 

@@ -34,9 +34,11 @@ configurations.manage(page, found)
 st.subheader("Accuracy against size", anchor=False)
 shown = configurations.visible(found)
 if shown:
+    methods = {name: configurations.method(each) for name, each in shown.items()}
     lowest = configurations.lowest(shown, reference.measured)
     st.plotly_chart(
-        accuracy_against_size(shown, reference.measured, lowest=lowest), key="against-size"
+        accuracy_against_size(shown, reference.measured, methods=methods, lowest=lowest),
+        key="against-size",
     )
     st.plotly_chart(per_layer_bits(shown), key="per-layer-bits")
 

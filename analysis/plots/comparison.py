@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
@@ -13,38 +13,50 @@ from analysis.plots import theme
 from analysis.plots.labels import count, number, plain
 from analysis.plots.names import short_names
 from analysis.plots.placement import place_labels
+from analysis.plots.runs import COLOURS
 from analysis.records import Allocation, Configuration, Evaluation
 
 WIDTH, HEIGHT = 790.0, 360.0
+# Between the marks of configurations of one size, in pixels.
+_APART = 13.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A configuration as it is drawn; percentages, NaN where there is no interval."""
+    """A configuration as it is drawn; percentages, NaN where there is no interval.
+
+    ``aside`` is how many pixels to the right of its size it is drawn.
+    """
 
     name: str
+    method: str
     size: float
     value: float
     low: float
     high: float
     uniform: bool
     details: str
+    aside: float = 0.0
 
 
 def accuracy_against_size(
     configurations: Mapping[str, Configuration],
     float_: Evaluation,
     *,
+    methods: Mapping[str, str] | None = None,
     lowest: float | None = None,
 ) -> go.Figure:
     """Draw measured top-1 with its 95 % Wilson interval over the size of each configuration.
 
-    Uniform bits, the compulsory baseline, are open squares. Without labels the agreement with the
-    float predictions is drawn instead, named as such and without an interval.
+    Each method has a colour; uniform bits, the compulsory baseline, are open squares, and
+    configurations of one size stand side by side. Without labels the agreement with the float
+    predictions is drawn instead, named as such and without an interval.
 
     Args:
         configurations: By the name to write beside the point.
         float_: The float network on the same evaluation set.
+        methods: What each configuration was quantized by, by its name; their methods' names if
+            None.
         lowest: Percentage at which the axis begins, to look closer at the top; configurations
             below it are named in the line under the title. None shows all.
 
@@ -54,21 +66,18 @@ def accuracy_against_size(
     if not configurations:
         raise AnalysisError("A comparison needs at least one measured configuration, got none.")
     labelled = float_.labelled
-    points = [_point(name, each, labelled) for name, each in configurations.items()]
-    drawn = [point for point in points if isfinite(point.value)]
+    spelled = methods or {name: each.method for name, each in configurations.items()}
+    points = [_point(name, spelled[name], each, labelled) for name, each in configurations.items()]
+    drawn = _side_by_side([point for point in points if isfinite(point.value)])
+    horizontal = _horizontal(drawn)
     figure = go.Figure()
-    for uniform, symbol, legend in (
-        (False, "circle", "mixed precision"),
-        (True, "square-open", "uniform bits (first and last layer may differ)"),
-    ):
-        group = [point for point in drawn if point.uniform == uniform]
-        if group:
-            figure.add_trace(_markers(group, symbol, legend))
+    for at, method in enumerate(dict.fromkeys(point.method for point in drawn)):
+        group = [point for point in drawn if point.method == method]
+        figure.add_trace(_markers(group, method, COLOURS[at % len(COLOURS)], horizontal))
     reference = 100.0 * (float_.top1 if labelled else 1.0)
     _float_line(figure, reference, float_ if labelled else None)
     what = "top-1 accuracy" if labelled else "agreement with float predictions"
     vertical = _vertical(drawn, reference, lowest)
-    horizontal = _horizontal(drawn)
     figure.update_layout(
         xaxis={
             "title": {"text": "size (MiB)", "standoff": 8, "font": {"size": 13}},
@@ -88,6 +97,9 @@ def accuracy_against_size(
         "measured",
         f"n = {', '.join(f'{n:,}' for n in sizes)}",
         "95 % Wilson intervals" if labelled else "no labels, so no intervals",
+        "□ uniform bits, ends may differ" if any(p.uniform for p in drawn) else "",
+        "● mixed precision" if any(not p.uniform for p in drawn) else "",
+        "equal sizes stand side by side" if any(p.aside for p in drawn) else "",
         f"below the axis: {', '.join(f'{plain(p.name)} {p.value:.1f} %' for p in below)}"
         if below
         else "",
@@ -113,7 +125,7 @@ def is_uniform(allocation: Allocation) -> bool:
     return len(Counter(inner)) == 1
 
 
-def _point(name: str, configuration: Configuration, labelled: bool) -> _Point:
+def _point(name: str, method: str, configuration: Configuration, labelled: bool) -> _Point:
     measured, costs = configuration.measured, configuration.costs
     versus = measured.versus_float
     if labelled:
@@ -125,38 +137,51 @@ def _point(name: str, configuration: Configuration, labelled: bool) -> _Point:
         interval = ""
     details = (
         f"{interval}<br>n = {measured.n:,}<br>{number(costs.bops)} BOPs"
-        f"<br>KL from float {number(measured.kl)} nats<br>{plain(configuration.method)}"
+        f"<br>KL from float {number(measured.kl)} nats<br>{plain(method)}"
     )
     uniform = is_uniform(configuration.allocation)
-    return _Point(name, costs.size_mib, value, low, high, uniform, details)
+    return _Point(name, method, costs.size_mib, value, low, high, uniform, details)
 
 
-def _markers(points: list[_Point], symbol: str, legend: str) -> go.Scatter:
+def _side_by_side(points: list[_Point]) -> list[_Point]:
+    """Move points of one size apart, in their order."""
+    of_size = Counter(point.size for point in points)
+    seen: Counter[float] = Counter()
+    moved = []
+    for point in points:
+        aside = _APART * (seen[point.size] - (of_size[point.size] - 1) / 2)
+        moved.append(replace(point, aside=aside))
+        seen[point.size] += 1
+    return moved
+
+
+def _markers(points: list[_Point], method: str, colour: str, horizontal: list[float]) -> go.Scatter:
     values = np.array([p.value for p in points])
     above = np.array([p.high for p in points]) - values
     below = values - np.array([p.low for p in points])
+    pixel = (horizontal[1] - horizontal[0]) / WIDTH
     return go.Scatter(
-        x=np.array([p.size for p in points]),
+        x=np.array([p.size + p.aside * pixel for p in points]),
         y=values,
         mode="markers",
-        name=legend,
+        name=plain(method),
         marker={
-            "symbol": symbol,
+            "symbol": ["square-open" if p.uniform else "circle" for p in points],
             "size": 11,
-            "color": theme.ACCENT,
-            "line": {"width": 2, "color": theme.ACCENT},
+            "color": colour,
+            "line": {"width": 2, "color": colour},
         },
         error_y={
             "type": "data",
             "symmetric": False,
             "array": np.nan_to_num(above),
             "arrayminus": np.nan_to_num(below),
-            "color": theme.ACCENT,
+            "color": colour,
             "thickness": 1.2,
             "width": 4,
         },
-        customdata=[[plain(p.name), p.details] for p in points],
-        hovertemplate="<b>%{customdata[0]}</b><br>%{y:.2f} %<br>%{x:.4g} MiB"
+        customdata=[[plain(p.name), p.details, p.size] for p in points],
+        hovertemplate="<b>%{customdata[0]}</b><br>%{y:.2f} %<br>%{customdata[2]:.4g} MiB"
         "%{customdata[1]}<extra></extra>",
     )
 
@@ -208,30 +233,40 @@ def _horizontal(points: list[_Point]) -> list[float]:
 def _write_names(
     figure: go.Figure, points: list[_Point], across: list[float], up: list[float], reference: float
 ) -> None:
-    """Write names beside the points that are inside the axes."""
-    shown = [p for p in points if p.value >= up[0]]
+    """Write names beside the points that are inside the axes.
 
-    def right(size: float) -> float:
-        return WIDTH * (size - across[0]) / (across[1] - across[0])
+    The colour says the method; what is left of the names of configurations of one size is written
+    once where it is the same, beside the highest of them.
+    """
+    shown = [p for p in points if p.value >= up[0]]
+    pixel = (across[1] - across[0]) / WIDTH
+
+    def right(point: _Point) -> float:
+        return (point.size - across[0]) / pixel + point.aside
 
     def down(value: float) -> float:
         return HEIGHT * (up[1] - value) / (up[1] - up[0])
 
-    pixels = [(right(p.size), down(p.value)) for p in shown]
     bars = [
-        (right(p.size) - 4, down(p.high), right(p.size) + 4, down(p.low))
-        for p in shown
-        if isfinite(p.low)
+        (right(p) - 4, down(p.high), right(p) + 4, down(p.low)) for p in shown if isfinite(p.low)
     ]
+    bars += [(right(p) - 8, down(p.value) - 8, right(p) + 8, down(p.value) + 8) for p in shown]
     if isfinite(reference):
         bars.append((0.0, down(reference) - 2, WIDTH, down(reference) + 2))
-    names = short_names([p.name for p in shown])
-    offsets = place_labels(pixels, names, WIDTH, HEIGHT, bars)
-    for point, name, (aside, below) in zip(shown, names, offsets, strict=True):
+    rest = [_without_method(p) for p in shown]
+    short = dict(zip(dict.fromkeys(rest), short_names(list(dict.fromkeys(rest))), strict=True))
+    highest: dict[tuple[str, float], _Point] = {}
+    for point, name in sorted(zip(shown, rest, strict=True), key=lambda pair: -pair[0].value):
+        highest.setdefault((name, point.size), point)
+    texts = [short[name] for name, _ in highest]
+    named = list(highest.values())
+    places = [(right(p), down(p.value)) for p in named]
+    offsets = place_labels(places, texts, WIDTH, HEIGHT, bars)
+    for point, text, (aside, below) in zip(named, texts, offsets, strict=True):
         figure.add_annotation(
-            x=point.size,
+            x=point.size + point.aside * pixel,
             y=point.value,
-            text=plain(name),
+            text=plain(text),
             ax=aside,
             ay=below,
             arrowhead=0,
@@ -240,6 +275,13 @@ def _write_names(
             standoff=7,
             font={"size": 12},
         )
+
+
+def _without_method(point: _Point) -> str:
+    """Return a configuration's name without the word that its colour says."""
+    parts = point.name.split(", ")
+    left = [part for part in parts if part != point.method]
+    return ", ".join(left or parts)
 
 
 def _sentence(points: list[_Point], what: str, reference: float) -> str:

@@ -89,9 +89,9 @@ def table(
         rows.append(
             _row(name, each.measured, each.costs, each.allocation, scores)
             | {
-                "Kind": "uniform baseline" if is_uniform(each.allocation) else "mixed",
+                "Kind": kind(each),
                 "Bits": workflow.summary(each.allocation),
-                "Method": " + ".join((*each.recalibrations, _method(each))),
+                "Method": method(each),
                 "Scope": each.settings.scope,
                 "Seconds": each.seconds,
             }
@@ -109,9 +109,17 @@ def table(
     st.markdown(_legend(page, shown, scores))
 
 
-def _method(each: Configuration) -> str:
-    """Spell the method with its changed options."""
-    return spell(each.method, build(PTQ_METHODS[each.method].options, each.options))
+def method(each: Configuration) -> str:
+    """Spell what quantized a configuration: recalibrations, the method and its changed options."""
+    last = spell(each.method, build(PTQ_METHODS[each.method].options, each.options))
+    return " + ".join((*each.recalibrations, last))
+
+
+def kind(each: Configuration) -> str:
+    """Say whether a configuration is a baseline: uniform bits, rounded to nearest as they are."""
+    if not is_uniform(each.allocation):
+        return "mixed"
+    return "uniform baseline" if method(each) == "nearest" else "uniform"
 
 
 def _row(

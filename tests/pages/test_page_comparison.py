@@ -1,6 +1,7 @@
 """Measured configurations side by side."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from analysis.baselines import UNIFORM, uniform_steps
 from analysis.commands import DEMO
 from analysis.events import Work, result
 from analysis.records import Allocation, Candidate, Study
-from pages.ui import resources, session
+from pages.ui import configurations, resources, session
 
 MAIN = Path(__file__).parents[2] / "pages" / "main.py"
 
@@ -120,6 +121,17 @@ def test_predictions_stand_in_a_column_of_their_own(two: Study) -> None:
     rows = at.dataframe[0].value.set_index("Configuration")
     assert rows["Predicted"].isna().sum() == 2  # w8a8 at the ends was not scored
     assert "2 without a prediction" in texts(at)
+
+
+def test_only_uniform_bits_rounded_to_nearest_are_the_baseline(two: Study) -> None:
+    store = resources.store()
+    known = catalog.configurations(store, two)["two"]
+    trained = replace(known, method="bias_correction", options={})
+    kinds = [configurations.kind(each) for each in (known, trained)]
+    assert kinds == ["uniform baseline", "uniform"]
+    assert configurations.method(replace(trained, recalibrations=("equalization",))) == (
+        "equalization + bias_correction"
+    )
 
 
 def test_a_difference_inside_the_noise_is_called_so(two: Study) -> None:

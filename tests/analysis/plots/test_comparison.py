@@ -16,17 +16,31 @@ FLOAT = evaluation(0.95)
 
 
 def test_points_carry_size_accuracy_and_interval():
-    mixed, uniform = accuracy_against_size(BOTH, FLOAT).data[:2]
-    assert mixed.name == "mixed precision"
-    assert uniform.marker.symbol == "square-open"
-    assert list(mixed.x) == [0.3]
-    np.testing.assert_allclose(mixed.y, [93.0])
-    np.testing.assert_allclose(mixed.error_y.array, [1.0])
-    np.testing.assert_allclose(mixed.error_y.arrayminus, [3.0])
+    points = accuracy_against_size(BOTH, FLOAT).data[0]
+    assert points.name == "nearest"
+    assert list(points.marker.symbol) == ["circle", "square-open"]
+    assert list(points.x) == [0.3, 0.4]
+    np.testing.assert_allclose(points.y, [93.0, 91.0])
+    np.testing.assert_allclose(points.error_y.array, [1.0, 1.0])
+    np.testing.assert_allclose(points.error_y.arrayminus, [3.0, 3.0])
+
+
+def test_methods_on_equal_bits_have_colours_stand_side_by_side_and_share_a_name():
+    methods = {f"uniform w4a8, {word}": word for word in ("nearest", "gptq", "eptq:steps=60")}
+    figure = accuracy_against_size(dict.fromkeys(methods, UNIFORM), FLOAT, methods=methods)
+    traces = figure.data[:3]
+    assert [trace.name for trace in traces] == list(methods.values())
+    assert len({trace.marker.color for trace in traces}) == 3
+    left, middle, right = (trace.x[0] for trace in traces)
+    assert left < middle == 0.4 < right
+    np.testing.assert_allclose(middle - left, right - middle)
+    assert [trace.customdata[0][2] for trace in traces] == [0.4] * 3
+    assert [note.text for note in figure.layout.annotations] == ["uniform w4a8"]
+    assert "equal sizes stand side by side" in title(figure)
 
 
 def test_hover_tells_interval_samples_cost_and_divergence():
-    name, details = accuracy_against_size(BOTH, FLOAT).data[0].customdata[0]
+    name, details, _ = accuracy_against_size(BOTH, FLOAT).data[0].customdata[0]
     assert name == "mine"
     for fact in ("90.00 to 94.00 %", "n = 500", "1.5e9 BOPs", "0.0123 nats"):
         assert fact in details

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
-from math import ceil
+from math import ceil, isfinite
 
 import torch
 from torch import Tensor
@@ -23,12 +22,13 @@ from analysis.records import Layer
 class Products:
     r"""Sums over all rows of products of inputs, (G, D, D) each, in float64.
 
-    ``float_float`` is :math:`X^T X` of the inputs in the float network, ``quantized_quantized``
-    :math:`\tilde X^T \tilde X` of those behind the quantized prefix, ``quantized_float``
-    :math:`\tilde X^T X`. With a method that only looks at the quantized prefix they are the same.
+    X are the inputs in the float network, :math:`\tilde X` those behind the quantized prefix:
+    ``quantized_quantized`` is :math:`\tilde X^T \tilde X`, ``quantized_float``
+    :math:`\tilde X^T X`, and ``outputs`` :math:`\lVert X W^T \rVert_F^2` of the float weight W.
+    With a method that only looks at the quantized prefix X is :math:`\tilde X`.
     """
 
-    float_float: Tensor
+    outputs: float
     quantized_float: Tensor
     quantized_quantized: Tensor
     rows: int
@@ -36,8 +36,16 @@ class Products:
     @property
     def finite(self) -> bool:
         """Whether every input was finite."""
-        every = (self.float_float, self.quantized_float, self.quantized_quantized)
-        return all(bool(each.isfinite().all()) for each in every)
+        products = (self.quantized_float, self.quantized_quantized)
+        return isfinite(self.outputs) and all(bool(each.isfinite().all()) for each in products)
+
+    def plus(self, other: "Products") -> "Products":
+        """Return the products over the rows of both."""
+        same = self.quantized_float is self.quantized_quantized
+        same &= other.quantized_float is other.quantized_quantized
+        squares = self.quantized_quantized + other.quantized_quantized
+        mixed = squares if same else self.quantized_float + other.quantized_float
+        return Products(self.outputs + other.outputs, mixed, squares, self.rows + other.rows)
 
     def error(self, weight: Tensor, found: Tensor) -> float:
         r"""Return :math:`\lVert X W^T - \tilde X Q^T \rVert_F / \lVert X W^T \rVert_F`.
@@ -46,10 +54,10 @@ class Products:
             weight: W, (G, R, D).
             found: Q, (G, R, D).
         """
-        size = float(((weight @ self.float_float) * weight).sum())
         mixed = float(((found @ self.quantized_float) * weight).sum())
         own = float(((found @ self.quantized_quantized) * found).sum())
-        return (max(size - 2 * mixed + own, 0.0) / size) ** 0.5 if size > 0 else 0.0
+        left = max(self.outputs - 2 * mixed + own, 0.0)
+        return (left / self.outputs) ** 0.5 if self.outputs > 0 else 0.0
 
 
 @contextmanager
@@ -91,33 +99,29 @@ class LayerInputs:
         """Sum up the products of a layer's inputs, of the float network too if it has a front."""
         task, call = self.task, layer.calls[0]
         weight = unfolding.matrix(task.network.weight(layer)).double()
-        groups, _, columns = weight.shape
-        pairs = len(self.fronts) * (len(self.fronts) + 1) // 2
         with naming(layer, weight):
-            sums = [weight.new_zeros(groups, columns, columns) for _ in range(pairs)]
-        rows = 0
+            total = _no_products(weight)
         for start in range(0, task.n, self.batch_size):
             x = task.inputs(range(start, min(start + self.batch_size, task.n)))
             read = [
                 front.input_of(start, x, call, own)
                 for front, own in zip(self.fronts, (plan, NOTHING), strict=False)
             ]
-            found, count = yield from self._of_batch(layer, weight, unfolding, read)
-            sums = [a + b for a, b in zip(sums, found, strict=True)]
-            rows += count
+            found = yield from self._of_batch(layer, weight, unfolding, read)
+            total = total.plus(found)
             yield Progress(*place, "inputs of the layer")
-        return Products(sums[-1], sums[len(sums) // 2], sums[0], rows)
+        return total
 
     def _of_batch(
         self, layer: Layer, weight: Tensor, unfolding: Unfolding, read: list[Tensor]
-    ) -> Work[tuple[list[Tensor], int]]:
-        """Return the products of a batch and its rows, in smaller parts where memory is short."""
+    ) -> Work[Products]:
+        """Return the products of a batch, in smaller parts where memory is short."""
         while True:
             with naming(layer, weight):
                 try:
                     # As a rule whole, whatever the first axis is.
                     part = self.part if self.part < self.batch_size else len(read[0])
-                    return summed_products(unfolding, read, part)
+                    return summed_products(unfolding, weight, read, part)
                 except (RuntimeError, MemoryError) as error:
                     if not out_of_memory(error) or self.part == 1:
                         raise
@@ -129,20 +133,29 @@ class LayerInputs:
 
 
 def summed_products(
-    unfolding: Unfolding, read: Sequence[Tensor], part: int
-) -> tuple[list[Tensor], int]:
-    """Return the products of all pairs of inputs (G, D, D) in float64, and how many rows they have.
+    unfolding: Unfolding, weight: Tensor, read: Sequence[Tensor], part: int
+) -> Products:
+    """Return the products of one batch.
 
     Args:
         unfolding: How an input becomes rows.
-        read: Inputs of one batch, samples along the first axis where it must be taken apart.
+        weight: Float weight (G, R, D), in float64.
+        read: Inputs behind the quantized prefix and, if they are others, in the float network;
+            samples along the first axis where they must be taken apart.
         part: How many samples are unfolded at a time.
     """
-    sums: list[Tensor] = []
-    rows = 0
+    total = _no_products(weight)
     for parts in zip(*(torch.split(z, part) if len(z) > part else [z] for z in read), strict=True):
         own = [unfolding.rows(z).double() for z in parts]
-        rows += own[0].shape[1]
-        found = [left.mT @ right for left, right in combinations_with_replacement(own, 2)]
-        sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
-    return sums, rows
+        quantized, plain = own[0], own[-1]
+        squares = quantized.mT @ quantized
+        mixed = squares if plain is quantized else quantized.mT @ plain
+        outputs = float((plain @ weight.mT).square().sum())
+        total = total.plus(Products(outputs, mixed, squares, quantized.shape[1]))
+    return total
+
+
+def _no_products(weight: Tensor) -> Products:
+    groups, _, columns = weight.shape
+    zero = weight.new_zeros(groups, columns, columns)
+    return Products(0.0, zero, zero, 0)

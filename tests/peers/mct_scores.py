@@ -4,56 +4,45 @@ PYTHON mct_scores.py WEIGHTS IMAGES.npz N PROBES
 """
 
 import json
-import logging
 import sys
-from contextlib import suppress
 from time import perf_counter
 
 import numpy as np
 import torch
 
-_SCHEMAS = torch.library.Library("torchvision", "FRAGMENT")
-for _name in ("nms", "qnms"):
-    with suppress(RuntimeError):  # torchvision's own operators are there
-        _SCHEMAS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from tests.peers.mct_network import images as images_of
+from tests.peers.mct_network import resnet20
 
-import model_compression_toolkit as mct  # noqa: E402
-from model_compression_toolkit.core import QuantizationConfig  # noqa: E402
-from model_compression_toolkit.core.common.hessian import (  # noqa: E402
+# isort: split
+# The module above makes the operators that MCT's import of torchvision asks for.
+import model_compression_toolkit as mct
+from model_compression_toolkit.core import QuantizationConfig
+from model_compression_toolkit.core.common.hessian import (
     HessianInfoService,
     HessianMode,
     HessianScoresGranularity,
     HessianScoresRequest,
 )
-from model_compression_toolkit.core.graph_prep_runner import graph_preparation_runner  # noqa: E402
-from model_compression_toolkit.core.pytorch.default_framework_info import (  # noqa: E402
+from model_compression_toolkit.core.graph_prep_runner import graph_preparation_runner
+from model_compression_toolkit.core.pytorch.default_framework_info import (
     DEFAULT_PYTORCH_INFO,
 )
-from model_compression_toolkit.core.pytorch.pytorch_device_config import (  # noqa: E402
+from model_compression_toolkit.core.pytorch.pytorch_device_config import (
     set_working_device,
 )
-from model_compression_toolkit.core.pytorch.pytorch_implementation import (  # noqa: E402
+from model_compression_toolkit.core.pytorch.pytorch_implementation import (
     PytorchImplementation,
 )
-from model_compression_toolkit.target_platform_capabilities.targetplatform2framework.attach2pytorch import (  # noqa: E402, E501
+from model_compression_toolkit.target_platform_capabilities.targetplatform2framework.attach2pytorch import (  # noqa: E501
     AttachTpcToPytorch,
 )
 
-from tests.reference.cifar_resnet20 import CifarResNet20  # noqa: E402
-
 
 def main(weights: str, images: str, n: int, probes: int) -> None:
-    logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     set_working_device("cpu")
-    state = torch.load(weights, weights_only=True, map_location="cpu")["state_dict"]
-    model = CifarResNet20()
-    model.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
-    model.eval()
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    x = (torch.tensor(np.load(images)["x"][:n]).float() / 255 - mean) / std
+    model, x = resnet20(weights), images_of(images, n)
 
     def batches():
         yield [x.numpy()]

@@ -16,8 +16,8 @@ from tests.analysis.ptq.test_gptq import digits, divergence, drawn, grid, roundi
 from tests.reference.work import finish
 
 
-def products(x: Tensor, y: Tensor) -> Products:
-    return Products(x.mT @ x, y.mT @ x, y.mT @ y, x.shape[1])
+def products(x: Tensor, y: Tensor, outputs: float = 1.0) -> Products:
+    return Products(outputs, y.mT @ x, y.mT @ y, x.shape[1])
 
 
 def plain_gpfq(w: Tensor, x: Tensor, y: Tensor, quantizer: Quantizer) -> tuple[Tensor, Tensor]:
@@ -47,8 +47,9 @@ def test_products_stand_for_the_residuals_of_the_paper(seed):
         assert torch.allclose(found[group], expected)
         # What is left over at the end is the error of the outputs.
         assert torch.allclose(w[group] @ x[group].T - found[group] @ y[group].T, residuals)
-        error = residuals.norm() / (w[group] @ x[group].T).norm()
-        one = products(x[group][None], y[group][None])
+        size = (w[group] @ x[group].T).norm()
+        error = residuals.norm() / size
+        one = products(x[group][None], y[group][None], float(size**2))
         assert one.error(w[group][None], found[group][None]) == pytest.approx(float(error))
 
 

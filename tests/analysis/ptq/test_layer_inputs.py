@@ -112,10 +112,11 @@ def test_the_error_from_products_is_that_of_the_outputs():
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(2, 50, 6, generator=generator).double() for _ in range(2))
     w, q = (torch.randn(2, 3, 6, generator=generator).double() for _ in range(2))
-    products = Products(x.mT @ x, y.mT @ x, y.mT @ y, 50)
+    size = float((x @ w.mT).square().sum())
+    products = Products(size, y.mT @ x, y.mT @ y, 50)
     expected = (x @ w.mT - y @ q.mT).norm() / (x @ w.mT).norm()
     assert products.error(w, q) == pytest.approx(float(expected))
-    same = Products(x.mT @ x, x.mT @ x, x.mT @ x, 50)
+    same = Products(size, x.mT @ x, x.mT @ x, 50)
     assert same.error(w, w) == pytest.approx(0.0, abs=1e-6)
     zero = torch.zeros(2, 6, 6).double()
-    assert Products(zero, zero, zero, 50).error(w, q) == 0.0
+    assert Products(0.0, zero, zero, 50).error(w, q) == 0.0

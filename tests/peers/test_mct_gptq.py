@@ -1,0 +1,88 @@
+"""Our EPTQ against Sony MCT's gradient-based PTQ: one network, the same images and steps.
+
+MCT lives in an environment of its own: `make peers` makes it and runs this, which takes minutes.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import workflow
+from analysis.allocation_file import uniform_allocation
+from analysis.evaluation.intervals import paired
+from analysis.events import result
+from analysis.ptq.eptq import EptqOptions
+from analysis.records import Candidate, Study, StudySpec
+from analysis.workspace import Workspace
+from cache.store import Store
+
+PYTHON = os.environ.get("BITLENS_PEERS_PYTHON")
+ROOT = Path(__file__).parents[2]
+IMAGES, STEPS = 1024, 512
+
+pytestmark = pytest.mark.skipif(
+    not PYTHON, reason="no peer: set BITLENS_PEERS_PYTHON, or run `make peers`"
+)
+
+
+@pytest.fixture(scope="module")
+def opened(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workspace, Study, list[str]]:
+    weights = shared_data / "weights" / "cifar10_resnet20.th"
+    images = [shared_data / "cifar10" / name for name in ("train_3805.npz", "test_761.npz")]
+    spec = StudySpec(
+        model="factory:tests.reference.cifar_resnet20:build",
+        weights=str(weights),
+        calibration=f"npz:{images[0]}",
+        evaluation=f"npz:{images[1]}",
+        normalize="imagenet",
+        samples=IMAGES,
+    )
+    space = Workspace(Store(tmp_path_factory.mktemp("store")))
+    study = result(workflow.opening(space, spec, trusted=True))
+    return space, study, [str(each) for each in (weights, *images)]
+
+
+@pytest.mark.parametrize(("bits", "least"), [(4, -0.03), (2, 0.0)])
+def test_eptq_is_not_behind_at_as_many_steps(
+    opened: tuple[Workspace, Study, list[str]],
+    bits: int,
+    least: float,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space, study, files = opened
+    script = Path(__file__).with_name("mct_gptq.py")
+    said = subprocess.run(
+        [str(PYTHON), str(script), *files, *map(str, (IMAGES, bits, STEPS))],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}"},
+    )
+    theirs = json.loads(said.stdout.splitlines()[-1])
+    table = result(workflow.layers(space, study).events(space.store))
+    allocation = uniform_allocation(table, Candidate.parse(f"w{bits}a8"))
+    recipe = workflow.Recipe(allocation, "eptq", EptqOptions(steps=STEPS))
+    ours = result(workflow.quantize(space, study, recipe).events(space.store))
+    truth = np.load(files[2])["y"]
+    predictions = np.array(theirs["predictions"])
+    difference = paired(
+        ours.measured.predictions,
+        predictions,
+        ours.measured.correct,
+        predictions == truth,
+    )
+    with capsys.disabled():
+        print(
+            f"\nw{bits}a8, {STEPS} steps: MCT {np.mean(predictions == truth):.2%} in "
+            f"{theirs['seconds']:.0f} s; ours {ours.measured.top1:.2%} in {ours.seconds:.0f} s; "
+            f"difference {difference.difference:+.2%} ({difference.low:+.2%} to "
+            f"{difference.high:+.2%}, paired, n = {len(truth)})"
+        )
+    # At 4 bits both reach the float network: what is asked there is no loss that counts.
+    assert difference.low > least

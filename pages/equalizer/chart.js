@@ -35,6 +35,7 @@ function createChart(root) {
   const axis = root.querySelector(".axis");
   const scroll = root.querySelector(".scroll");
   const svg = root.querySelector(".columns");
+  svg.replaceChildren();
   const chart = { axis, scroll, svg, grid: draw("g", {}, svg), columns: [], width: 0, fit: false };
   return chart;
 }

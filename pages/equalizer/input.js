@@ -160,29 +160,33 @@ function onChoice(app, event) {
   }
 }
 
-function listen(app, root) {
+// Listens until the signal is given.
+function listen(app, root, signal) {
   const { svg, scroll } = app.chart;
-  svg.addEventListener("keydown", (event) => onKey(app, event));
-  svg.addEventListener("pointerdown", (event) => onPointerDown(app, event));
-  svg.addEventListener("pointermove", (event) => onPointerMove(app, event));
-  svg.addEventListener("pointerup", (event) => onPointerUp(app, event));
-  svg.addEventListener("pointercancel", (event) => onPointerUp(app, event));
-  svg.addEventListener("pointerleave", () => app.hover(null));
-  svg.addEventListener("focusin", (event) => {
+  const on = (target, name, react, options = {}) =>
+    target.addEventListener(name, react, { signal, ...options });
+  on(svg, "keydown", (event) => onKey(app, event));
+  on(svg, "pointerdown", (event) => onPointerDown(app, event));
+  on(svg, "pointermove", (event) => onPointerMove(app, event));
+  on(svg, "pointerup", (event) => onPointerUp(app, event));
+  on(svg, "pointercancel", (event) => onPointerUp(app, event));
+  on(svg, "pointerleave", () => app.hover(null));
+  on(svg, "focusin", (event) => {
     const layer = layerOf(event.target);
     if (layer === null || app.drag || layer === app.state.focus) return;
     select(app.state, layer);
     app.changed(false);
   });
-  root.addEventListener("click", (event) => onClick(app, event));
-  root.addEventListener("change", (event) => onChoice(app, event));
-  root.addEventListener("keydown", (event) => {
+  on(root, "click", (event) => onClick(app, event));
+  on(root, "change", (event) => onChoice(app, event));
+  on(root, "keydown", (event) => {
     const target = event.target.tagName;
     const command = event.ctrlKey || event.metaKey;
     const history = command && ["z", "y"].includes(event.key.toLowerCase());
     if (history && target !== "SELECT") onKey(app, event);
   });
+  on(document, "click", (event) => app.hold(event), { capture: true });
   const observer = new ResizeObserver(() => app.redraw());
   observer.observe(scroll);
-  return () => observer.disconnect();
+  signal.addEventListener("abort", () => observer.disconnect());
 }

@@ -12,7 +12,7 @@ function createApp(root) {
   const app = { root, chart: createChart(root), typed: null, drag: null, waiting: null,
     choice: { colour: "scores", fit: false, compare: "" }, sent: "", touched: false,
     hovered: null, follow: false, layerVersion: null, held: null, notice: "", asked: 0,
-    sends: 0, owed: false };
+    sends: 0, owed: false, unsent: false, stop: null };
 
   app.ghost = () => app.state.model.ghosts.find((g) => g.name === app.choice.compare) || null;
 
@@ -148,10 +148,12 @@ function createApp(root) {
   return app;
 }
 
+// A root that is mounted anew with what it holds goes on as it was left; edits that were not sent
+// yet are sent then.
 export default function equalizer(component) {
   const { parentElement: root, data } = component;
   let app = mounted.get(root);
-  if (!app) {
+  if (!app || !root.contains(app.chart.svg)) {
     app = createApp(root);
     mounted.set(root, app);
   }
@@ -159,14 +161,16 @@ export default function equalizer(component) {
   app.trigger = component.setTriggerValue;
   app.receive(data);
   if (!app.stop) {
-    const unobserve = listen(app, root);
-    const settle = (event) => app.hold(event);
-    document.addEventListener("click", settle, true);
+    const leaving = new AbortController();
+    listen(app, root, leaving.signal);
+    if (app.unsent) app.waiting = setTimeout(app.flush, AT_ONCE_MS);
     app.stop = () => {
-      unobserve();
+      leaving.abort();
+      app.unsent = app.waiting !== null;
       clearTimeout(app.waiting);
-      document.removeEventListener("click", settle, true);
-      mounted.delete(root);
+      app.waiting = null;
+      app.drag = null;
+      app.stop = null;
     };
   }
   return app.stop;

@@ -19,7 +19,7 @@ if study is None:
         with column, st.container(border=True, height="stretch"):
             st.markdown(f"**{demo.title}**")
             st.markdown(demo.about)
-            opening.button(demo.spec, "Open", "about 3 s, no network needed")
+            opening.button(demo.spec, "Open", "about 3 s, no network needed", slot=demo.spec.name)
     shell.link("data", "Use your own model and data instead")
     st.stop()
 

@@ -54,6 +54,7 @@ def lab() -> None:
             name=step.name,
             command=step.command,
             make_events=lambda: step.events(store),
+            slot="lab",
         )
         if found is not None:
             st.info(f"{done} of {total} runs are there; what is shown rests on them.")

@@ -18,7 +18,13 @@ def job_key(spec: StudySpec) -> str:
 
 
 def button(
-    spec: StudySpec, label: str, estimate: str, *, primary: bool = True, trusted: bool = False
+    spec: StudySpec,
+    label: str,
+    estimate: str,
+    *,
+    primary: bool = True,
+    trusted: bool = False,
+    slot: str = "",
 ) -> None:
     """Draw a button that loads a study and selects it when it is there.
 
@@ -28,6 +34,7 @@ def button(
         estimate: How long it takes.
         primary: Whether this is the page's main button.
         trusted: Whether the spec is the operator's own and may name a factory.
+        slot: Tells the button from others of this label on the page.
     """
     job = work.latest(job_key(spec))
     if job is not None and job.state == "finished" and session.waits_for(spec.name):
@@ -44,6 +51,7 @@ def button(
         make_events=lambda: events(spec, trusted=trusted),
         primary=primary,
         before=lambda: session.wait_for(spec.name),
+        slot=slot,
     )
 
 

@@ -49,10 +49,25 @@ def start(
     make_events: Callable[[], Events[Any]],
     primary: bool = True,
     before: Callable[[], None] = lambda: None,
+    slot: str = "",
 ) -> None:
     """Draw the state of the job under a key: a button, its progress, or its failure.
 
-    ``before`` is called when the button was clicked.
+    The button stays the same one when what it would start changes, as it does under the very click
+    that leaves a field: the click counts for what the field then holds.
+
+    Args:
+        key: Of the job.
+        label: What the button says.
+        estimate: How long it takes.
+        title: Of the job.
+        name: Of what the job does.
+        command: The same on the command line.
+        make_events: Does it.
+        primary: Whether this is the page's main button.
+        before: Called when the button was clicked.
+        slot: Tells the button from others of this name and label on the page, or keeps it the same
+            where its label changes.
     """
     job = latest(key)
     if job is not None and job.active:
@@ -65,7 +80,7 @@ def start(
     with st.container(horizontal=True, vertical_alignment="center"):
         clicked = st.button(
             label,
-            key=f"start-{key[:16]}",
+            key=f"start-{slot or f'{name}-{label}'}",
             type="primary" if primary else "secondary",
             icon=":material/play_arrow:",
         )

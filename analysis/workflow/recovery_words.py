@@ -50,6 +50,11 @@ def _split(found: Recovery) -> str:
 
 def _errors(found: Recovery) -> list[str]:
     known = np.flatnonzero(np.isfinite(found.gain))
+    if found.n == 1:
+        return [
+            "Errors are relative to what an output varies from sample to sample, which one sample "
+            "does not tell: use more calibration samples."
+        ]
     if not known.size:
         return ["No layer's output has an error that can be compared."]
     better = known[found.gain[known] > 0]

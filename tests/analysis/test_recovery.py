@@ -183,3 +183,9 @@ def test_what_nothing_changed_is_said_so():
         "Every weight is rounded to the level nearest to it, as rounding to nearest does.",
         "Every layer's output is as far from float as rounded to nearest.",
     ]
+
+
+def test_one_sample_tells_no_variance_and_that_is_said():
+    unknown = np.full(3, np.nan)
+    said = sentences(recovery_of(before=unknown, after=unknown, n=1))
+    assert "one sample does not tell: use more calibration samples." in said[-1]

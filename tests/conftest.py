@@ -9,7 +9,12 @@ from hypothesis import settings
 
 settings.register_profile("bitlens", derandomize=True, deadline=None)
 settings.load_profile("bitlens")
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests go first: they mostly wait, beside other workers that compute."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
 
 
 @pytest.fixture(scope="session")

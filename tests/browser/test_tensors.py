@@ -88,12 +88,9 @@ def test_options_of_a_recalibration_change_what_it_does(server: Server, tab: Tab
 
 def test_the_lab_trains_shows_and_goes_on(server: Server, tab: Tab) -> None:
     tab.open(server.url("initialization", study=STUDY), "Initialization")
-    for label, value in (("Seeds", "1"), ("Epochs", "1")):
-        field = tab.main.get_by_role("spinbutton", name=label)
-        field.fill(value)
-        field.press("Enter")
-        tab.settled()
-    tab.says("10 runs")
+    for label in ("Seeds", "Epochs"):
+        tab.main.get_by_role("spinbutton", name=label).fill("1")
+    # The click that leaves the field counts for what it then holds.
     tab.button("Train the networks").click()
     tab.says("Accuracy lost at 4 bits by initializer", 180_000)
     tab.settled()

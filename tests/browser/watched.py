@@ -10,6 +10,11 @@ HOME = "http://127.0.0.1:"
 # Streamlit's page asks for these beside a deep link first, then at the root of the server.
 PROBES = ("/_stcore/health", "/_stcore/host-config")
 
+SETTLED = """() =>
+  document.querySelector('[data-test-script-state="notRunning"]') &&
+  !document.querySelector('[data-testid=stMain] :is([data-stale=true], [data-testid=stSkeleton])')
+"""
+
 
 @dataclass
 class Tab:
@@ -45,10 +50,7 @@ class Tab:
 
     def settled(self) -> None:
         """Wait until the script has ended and nothing stale or unfinished is shown."""
-        idle = self.page.locator('[data-test-script-state="notRunning"]')
-        expect(idle).to_be_visible(timeout=WAIT_MS)
-        for unfinished in ('[data-stale="true"]', '[data-testid="stSkeleton"]'):
-            expect(self.main.locator(unfinished)).to_have_count(0, timeout=WAIT_MS)
+        self.page.wait_for_function(SETTLED)
 
     def says(self, text: str | re.Pattern[str], timeout: float = WAIT_MS) -> None:
         """Wait until the page shows a text."""

@@ -1,34 +1,18 @@
 """The one loop over values that torch has no fast operation for, compiled when first called."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.compiled import compiled
 from analysis.records import FloatArray
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Bins of a channel, and places behind them that share the count of exact zeros: increments of one
 # and the same place wait for each other, and half of what a ReLU gives out is zero.
 BINS, SPARE = 512, 8
 # So many values of so many channels stay in the first cache between the loops over them.
 _ROW, _LANES = 512, 16
-
-
-def compiled(function: _Function) -> _Function:
-    """Compile a loop when it is first called, for later processes as well where that is possible.
-
-    Other threads run meanwhile; sums may be taken in any order.
-    """
-    # NaN and infinity keep their meaning.
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # there is no folder to write what was compiled to
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
 
 
 @compiled

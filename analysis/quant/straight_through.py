@@ -2,9 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from analysis.quant import one_pass
 
 
 def straight_through(x: Tensor, scale: Tensor, limits: tuple[int, int], share: float) -> Tensor:
@@ -40,29 +44,51 @@ def squared_errors(found: Tensor, wanted: Tensor, weights: Tensor | None = None)
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int, share: float) -> Tensor:
+        ctx.limits, ctx.share = (low, high), share
+        if _is_compiled_for(x):
+            x = x.contiguous()
+            ctx.save_for_backward(x, scale)
+            moved = torch.empty_like(x)
+            one_pass.move(_flat(x), _flat(moved), *_scalars(x, scale.item(), low, high, share))
+            return moved
         steps = x / scale
         codes = steps.round().clamp_(low, high)
         ctx.save_for_backward(steps, codes)
-        ctx.share = share
         values = codes * scale
         return values if share == 1.0 else torch.lerp(x, values, share)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        steps, codes = ctx.saved_tensors
+        first, second = ctx.saved_tensors
+        if _is_compiled_for(first):
+            found, gradient = torch.empty_like(first), gradient.contiguous()
+            numbers = _scalars(first, second.item(), *ctx.limits, ctx.share)
+            by_scale = one_pass.move_back(_flat(first), _flat(gradient), _flat(found), *numbers)
+            return found, second.new_tensor([float(by_scale)]), None, None, None
+        steps, codes = first, second
         # 1 inside the limits, 0 beyond them; choosing by a mask takes several times as long.
         inside = (codes - steps).abs_().le_(0.5)
-        by_scale = torch.addcmul(codes, steps, inside, value=-1.0)
-        scale = torch.dot(by_scale.flatten(), gradient.flatten()) * ctx.share
+        by_step = torch.addcmul(codes, steps, inside, value=-1.0)
+        total = torch.dot(by_step.flatten(), gradient.flatten()) * ctx.share
         if ctx.share < 1.0:
             inside.mul_(ctx.share).add_(1.0 - ctx.share)
-        return inside.mul_(gradient), scale.reshape(1), None, None, None
+        return inside.mul_(gradient), total.reshape(1), None, None, None
 
 
 class _SquaredErrors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, found: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
+        ctx.compiled = _is_compiled_for(found) and found.dtype == wanted.dtype
+        if ctx.compiled:
+            found, wanted = found.contiguous(), wanted.contiguous()
+            counts = found if weights is None else weights.to(found).contiguous()
+            ctx.save_for_backward(found, wanted, counts)
+            ctx.weighted = weights is not None
+            sums = found.new_empty(len(found))
+            arrays = _rows(found), _rows(wanted), _rows(counts)
+            one_pass.square(*arrays, ctx.weighted, _flat(sums))
+            return sums
         difference = (found - wanted).flatten(1)
         weighted = difference if weights is None else difference * weights.flatten(1)
         ctx.save_for_backward(weighted)
@@ -73,5 +99,35 @@ class _SquaredErrors(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        if ctx.compiled:
+            found, wanted, counts = ctx.saved_tensors
+            back = torch.empty_like(found)
+            arrays = _rows(found), _rows(wanted), _rows(counts)
+            one_pass.square_back(*arrays, ctx.weighted, _flat(gradient.contiguous()), _rows(back))
+            return back, None, None
         (weighted,) = ctx.saved_tensors
         return (weighted * (2.0 * gradient.unsqueeze(1))).reshape(ctx.shape), None, None
+
+
+def _is_compiled_for(x: Tensor) -> bool:
+    """Say whether there is a compiled loop over such values; torch's own operations do for others.
+
+    It takes values on the processor in single or double precision.
+    """
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+
+
+def _flat(x: Tensor) -> NDArray[Any]:
+    """Return the values of a contiguous tensor in one row, sharing its memory."""
+    return np.asarray(x.detach().view(-1).numpy())
+
+
+def _rows(x: Tensor) -> NDArray[Any]:
+    """Return the values of a contiguous tensor as (B, N), sharing its memory."""
+    return np.asarray(x.detach().view(len(x), -1).numpy())
+
+
+def _scalars(x: Tensor, *numbers: float) -> tuple[np.floating[Any], ...]:
+    """Return numbers in the precision of a tensor's values."""
+    kind = np.float32 if x.dtype == torch.float32 else np.float64
+    return tuple(kind(number) for number in numbers)

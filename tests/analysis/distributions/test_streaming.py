@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.compiled import compiled
 from analysis.distributions.streaming import Accumulator, binned, weight_distribution
-from analysis.distributions.tally import BINS, SPARE, compiled, tally
+from analysis.distributions.tally import BINS, SPARE, tally
 from analysis.errors import QuantizationError
 from tests.reference.distributions import check, histogram, rows
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from analysis.quant import straight_through as module
 from analysis.quant.straight_through import squared_errors, straight_through
 
 LIMITS = (-2, 5)
@@ -59,3 +60,36 @@ def test_weights_say_how_much_an_element_counts():
     expected = (weights * (found - wanted).square()).sum(1)
     assert torch.allclose(squared_errors(found, wanted, weights), expected, rtol=1e-12)
     assert torch.autograd.gradcheck(lambda z: squared_errors(z, wanted, weights), (found,))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_compiled_loops_and_plain_operations_agree(kind, share, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x, weights = (torch.randn(5, 700, dtype=kind, generator=generator) for _ in range(2))
+
+    def once():
+        # Neither the values nor their gradient lie in one piece.
+        value, scale = x.T.clone().T.requires_grad_(), torch.tensor([0.3], dtype=kind)
+        out = moved(value, scale.requires_grad_(), share)
+        assert out.dtype == kind
+        return out, *torch.autograd.grad((out.T * weights.T).sum(), (value, scale))
+
+    def errors(counts):
+        found = x.T.clone().T.requires_grad_()
+        sums = squared_errors(found, weights, counts)
+        return sums, *torch.autograd.grad((sums * torch.arange(5)).sum(), found)
+
+    compiled = [*once(), *errors(None), *errors(weights.square())]
+    monkeypatch.setattr(module, "_is_compiled_for", lambda x: False)
+    plain = [*once(), *errors(None), *errors(weights.square())]
+    for one, other in zip(compiled, plain, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4 if kind == torch.float32 else 1e-12, atol=1e-6)
+
+
+def test_what_is_not_a_number_stays_so():
+    x = torch.tensor([0.5, float("nan"), float("inf")])
+    found = moved(x, torch.tensor([1.0]))
+    assert found[1].isnan()
+    assert found[[0, 2]].tolist() == [0.0, 5.0]
+    assert moved(x, torch.tensor([1.0]), 0.5)[1].isnan()

@@ -29,12 +29,14 @@ class Unfolding:
         return weight.reshape(self.groups, len(weight) // self.groups, -1)
 
     def rows(self, z: Tensor) -> Tensor:
-        """Return what the layer reads in the order of its weights, (G, R, D)."""
+        """Return what the layer reads in the order of its weights, (G, R, D), in float64."""
         if self.places is None:
-            return z.reshape(1, -1, z.shape[-1])
+            return z.reshape(1, -1, z.shape[-1]).double()
         taken = F.pad(z.flatten(2), (1, 0))[:, :, self.places]
         split = taken.reshape(len(z), self.groups, -1, *self.places.shape)  # (N, G, C / G, P, K)
+        # Widened while it is put into order, which is one pass over it in place of two.
         grouped = split.permute(1, 0, 3, 2, 4)
+        grouped = grouped.to(torch.float64, memory_format=torch.contiguous_format)
         return grouped.reshape(self.groups, len(z) * len(self.places), -1)
 
 

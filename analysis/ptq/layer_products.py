@@ -146,7 +146,7 @@ def summed_products(
     """
     total = _no_products(weight)
     for parts in zip(*(torch.split(z, part) if len(z) > part else [z] for z in read), strict=True):
-        own = [unfolding.rows(z).double() for z in parts]
+        own = [unfolding.rows(z) for z in parts]
         quantized, plain = own[0], own[-1]
         squares = quantized.mT @ quantized
         mixed = squares if plain is quantized else quantized.mT @ plain

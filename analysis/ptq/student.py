@@ -12,8 +12,8 @@ from analysis.models.network import Network
 from analysis.models.replay import Plan, Transform, changed_in_place
 from analysis.quant.configure import Quantization, activation_plan
 from analysis.quant.quantizer import Quantizer
-from analysis.quant.soft_rounding import logits_of, rounded_up, undecided
-from analysis.quant.straight_through import straight_through
+from analysis.quant.soft_rounding import logits_of, rounded_up, stretched, undecided
+from analysis.quant.straight_through import soft_values, straight_through
 from analysis.records import Layer, QuantSettings
 
 # What a student sees of an activation: its quantized value, or that in part.
@@ -53,6 +53,7 @@ class SoftWeight:
         codes = codes.clamp(quantizer.qmin, quantizer.qmax)
         # The topmost level has none above it.
         self.floor = torch.floor(codes).clamp_max(quantizer.qmax - 1)
+        self.base = self.floor - self.zero_point
         self.nearest = (quantizer.codes(weight) > self.floor).to(weight)
         self.logits = logits_of(codes - self.floor).requires_grad_()
         self.growth = torch.zeros_like(self.scale).requires_grad_()
@@ -65,7 +66,7 @@ class SoftWeight:
 
     def value(self) -> Tensor:
         """Return the weight that the student computes with."""
-        return (self.floor + self.rounding() - self.zero_point) * self.scales()
+        return soft_values(stretched(self.logits), self.base, self.fixed, self.up, self.scales())
 
     def codes(self) -> Tensor:
         """Return the codes once every rounding is decided by its nearer end."""
@@ -80,14 +81,14 @@ class SoftWeight:
 
         What is fixed once stays so; the rest can still make up for what rounding moved.
         """
-        count = int(share * self.fixed.numel())
-        if count <= int(self.fixed.sum()):
+        missing = int(share * self.fixed.numel()) - int(self.fixed.sum())
+        if missing <= 0:
             return
         up = rounded_up(self.logits.detach())
-        sure = torch.where(self.fixed, torch.inf, (up - 0.5).abs()).flatten()
-        chosen = torch.zeros_like(self.fixed.flatten())
-        chosen[torch.topk(sure, count).indices] = True
-        fresh = chosen.view_as(self.fixed) & ~self.fixed
+        sure = torch.where(self.fixed, -1.0, (up - 0.5).abs()).flatten()
+        fresh = torch.zeros_like(self.fixed.flatten())
+        fresh[torch.topk(sure, missing, sorted=False).indices] = True
+        fresh = fresh.view_as(self.fixed)
         self.up = torch.where(fresh, (up >= 0.5).to(up), self.up)
         self.fixed = self.fixed | fresh
 

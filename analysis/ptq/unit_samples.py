@@ -11,6 +11,7 @@ from analysis.models.network import NOTHING, Network
 from analysis.models.replay import Plan
 from analysis.ptq.frontier import Frontier
 from analysis.ptq.units import Unit
+from analysis.quant.straight_through import squared_errors
 
 _BATCH = 64
 
@@ -83,11 +84,12 @@ class UnitSamples:
         """Return every sample's weighted squared error (B,), relative to the outputs' variance."""
         network, stop = self.plain.network, self.unit.stop
         found = network.per_sample(stop, self.quantized.output(rows, stop, plan), len(rows))
-        return self._sums(found - self.target(rows), rows)
+        return self._sums(found, self.target(rows), rows)
 
     def sizes(self, rows: Tensor) -> Tensor:
         """Return the error (B,) of an output that is zero everywhere."""
-        return self._sums(self.target(rows), rows)
+        target = self.target(rows)
+        return self._sums(target, torch.zeros_like(target), rows)
 
     def target(self, rows: Tensor) -> Tensor:
         """Return the float network's outputs of samples, by number."""
@@ -106,8 +108,6 @@ class UnitSamples:
         plain = self.plain
         return self.fisher.of(plain.network, (self.unit.stop,), plain.x, rows)[0]
 
-    def _sums(self, difference: Tensor, rows: Tensor) -> Tensor:
-        squares = difference.square()
-        if self.fisher is not None:
-            squares = squares * (self.importance(rows) / self.mean)
-        return squares.flatten(1).sum(1) / self.size
+    def _sums(self, found: Tensor, wanted: Tensor, rows: Tensor) -> Tensor:
+        weights = None if self.fisher is None else self.importance(rows) / self.mean
+        return squared_errors(found, wanted, weights) / self.size

@@ -1,4 +1,4 @@
-"""Quantized activations, squared errors and their gradients, each in one pass over memory.
+"""Quantized activations, soft weights, squared errors and gradients, each in one pass over memory.
 
 Arrays are contiguous, all of one precision, scalars of that precision too; results are written in
 place. Sums are taken in that precision over a row of values, in float64 beyond.
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from analysis.compiled import compiled
 
 Values = NDArray[Any]
+Bits = NDArray[np.bool_]
 Scalar = np.floating[Any]
 
 _ROW = 1024
@@ -88,3 +89,50 @@ def square_back(
         for i in range(found.shape[1]):
             difference = found[b, i] - wanted[b, i]
             out[b, i] = twice * difference * (weights[b, i] if weighted else _ONE)
+
+
+@compiled
+def soften(
+    out: Values, rounding: Values, base: Values, fixed: Bits, up: Values, scales: Values
+) -> None:
+    """Write soft weights (C, N): the level below, and how far up it goes, times the scale (C,).
+
+    Args:
+        out: Result.
+        rounding: How far up, not yet held to [0, 1].
+        base: The level below, zero being at 0.
+        fixed: Which go as far as ``up`` says.
+        up: How far those go.
+        scales: Of the channels.
+    """
+    for c in range(base.shape[0]):
+        scale = scales[c]
+        for i in range(base.shape[1]):
+            own = rounding[c, i]
+            own = _ZERO if own < _ZERO else (_ONE if own > _ONE else own)  # NaN stays NaN
+            out[c, i] = (base[c, i] + (up[c, i] if fixed[c, i] else own)) * scale
+
+
+@compiled
+def soften_back(
+    gradient: Values,
+    out: Values,
+    by_scale: Values,
+    rounding: Values,
+    base: Values,
+    fixed: Bits,
+    up: Values,
+    scales: Values,
+) -> None:
+    """Write the gradients of the roundings (C, N) and of the scales (C,)."""
+    for c in range(base.shape[0]):
+        scale, total = scales[c], np.float64(0)
+        for start in range(0, base.shape[1], _ROW):
+            row = _ZERO * scale
+            for i in range(start, min(start + _ROW, base.shape[1])):
+                own = min(max(rounding[c, i], _ZERO), _ONE)
+                row += gradient[c, i] * (base[c, i] + (up[c, i] if fixed[c, i] else own))
+                free = (own == rounding[c, i]) & (not fixed[c, i])
+                out[c, i] = gradient[c, i] * scale if free else _ZERO
+            total += row
+        by_scale[c] = total

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from analysis.errors import QuantizationError
+from analysis.quant.straight_through import nearest_levels
 
 # A tensor that is zero everywhere still needs a step; any value keeps zero exact.
 EPS_RANGE = 1e-12
@@ -61,9 +62,8 @@ class Quantizer:
         scale, zero_point = float(self.scale), int(self.zero_point)
         if torch.is_grad_enabled() and x.requires_grad and not bool(x.detach().sum().isnan()):
             return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.qmin, self.qmax)
-        # Clamping to shifted limits spares two passes; whole numbers this small are exact.
-        codes = torch.div(x, scale).round_().clamp_(self.qmin - zero_point, self.qmax - zero_point)
-        return codes.mul_(scale)
+        # Shifted limits need no zero point; whole numbers this small are exact.
+        return nearest_levels(x, scale, self.qmin - zero_point, self.qmax - zero_point)
 
     def shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return scale and zero point so that they apply along ``axis`` of ``x``, in its dtype."""

@@ -18,7 +18,12 @@ DECIDED = 0.05
 
 def rounded_up(logits: Tensor) -> Tensor:
     """Return h(a) in [0, 1]: 0 rounds down, 1 up."""
-    return torch.clamp(torch.sigmoid(logits) * (ZETA - GAMMA) + GAMMA, 0.0, 1.0)
+    return torch.clamp(stretched(logits), 0.0, 1.0)
+
+
+def stretched(logits: Tensor) -> Tensor:
+    r"""Return :math:`(\zeta - \gamma) \sigma(a) + \gamma`: h(a) before it is held to [0, 1]."""
+    return torch.sigmoid(logits) * (ZETA - GAMMA) + GAMMA
 
 
 def logits_of(fraction: Tensor) -> Tensor:

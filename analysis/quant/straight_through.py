@@ -1,5 +1,6 @@
-"""Gradients of quantized activations and of errors, in few passes over memory."""
+"""Quantized activations, soft weights and errors with gradients, in few passes over memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,17 @@ def straight_through(x: Tensor, scale: Tensor, limits: tuple[int, int], share: f
     return moved
 
 
+def nearest_levels(x: Tensor, scale: float, low: int, high: int, share: float = 1.0) -> Tensor:
+    """Return what :func:`straight_through` does of values that need no gradient."""
+    if _is_compiled_for(x):
+        x = x.contiguous()
+        levels = torch.empty_like(x)
+        one_pass.move(_flat(x), _flat(levels), *_scalars(x, scale, low, high, share))
+        return levels
+    levels = torch.div(x, scale).round_().clamp_(low, high).mul_(scale)
+    return levels if share == 1.0 else torch.lerp(x, levels, share)
+
+
 def squared_errors(found: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the summed squared difference of every row, (B,), from (B, ...).
 
@@ -41,6 +53,28 @@ def squared_errors(found: Tensor, wanted: Tensor, weights: Tensor | None = None)
     return errors
 
 
+def soft_values(
+    rounding: Tensor, base: Tensor, fixed: Tensor, up: Tensor, scales: Tensor
+) -> Tensor:
+    """Return weights between two levels each: ``(base + how far up) * scales``.
+
+    Args:
+        rounding: How far up each weight goes, held to [0, 1] here; gets a gradient.
+        base: The levels below, zero being at 0.
+        fixed: Which weights go as far as ``up`` says instead.
+        up: How far those go.
+        scales: Of the levels, of one value or one for every place of the weight's first axis, in
+            the weight's dimensions; gets a gradient.
+    """
+    channels = len(rounding) if scales.dim() == rounding.dim() else 0
+    if _is_compiled_for(rounding) and scales.numel() == channels == scales.shape[0]:
+        soft: Tensor = _SoftValues.apply(  # type: ignore[no-untyped-call]
+            rounding, base, fixed, up, scales
+        )
+        return soft
+    return (base + torch.where(fixed, up, rounding.clamp(0.0, 1.0))) * scales
+
+
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int, share: float) -> Tensor:
@@ -48,9 +82,7 @@ class _StraightThrough(torch.autograd.Function):
         if _is_compiled_for(x):
             x = x.contiguous()
             ctx.save_for_backward(x, scale)
-            moved = torch.empty_like(x)
-            one_pass.move(_flat(x), _flat(moved), *_scalars(x, scale.item(), low, high, share))
-            return moved
+            return nearest_levels(x, scale.item(), low, high, share)
         steps = x / scale
         codes = steps.round().clamp_(low, high)
         ctx.save_for_backward(steps, codes)
@@ -109,6 +141,27 @@ class _SquaredErrors(torch.autograd.Function):
         return (weighted * (2.0 * gradient.unsqueeze(1))).reshape(ctx.shape), None, None
 
 
+class _SoftValues(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rounding: Tensor, base: Tensor, fixed: Tensor, up: Tensor, scales: Tensor
+    ) -> Tensor:
+        arguments = tuple(each.contiguous() for each in (rounding, base, fixed, up, scales))
+        ctx.save_for_backward(*arguments)
+        soft = torch.empty_like(arguments[0])
+        one_pass.soften(_rows(soft), *_arrays(arguments))
+        return soft
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rounding, *_, scales = ctx.saved_tensors
+        found, by_scale = torch.empty_like(rounding), torch.empty_like(scales)
+        written = _rows(gradient.contiguous()), _rows(found), _flat(by_scale)
+        one_pass.soften_back(*written, *_arrays(ctx.saved_tensors))
+        return found, None, None, None, by_scale
+
+
 def _is_compiled_for(x: Tensor) -> bool:
     """Say whether there is a compiled loop over such values; torch's own operations do for others.
 
@@ -131,3 +184,9 @@ def _scalars(x: Tensor, *numbers: float) -> tuple[np.floating[Any], ...]:
     """Return numbers in the precision of a tensor's values."""
     kind = np.float32 if x.dtype == torch.float32 else np.float64
     return tuple(kind(number) for number in numbers)
+
+
+def _arrays(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
+    """Return all but the last of contiguous tensors as (B, N), the last one in one row."""
+    *first, last = tensors
+    return *map(_rows, first), _flat(last)

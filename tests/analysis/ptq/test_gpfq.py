@@ -97,8 +97,8 @@ def test_every_layer_follows_the_float_network_behind_rounded_layers(name):
     x = task.inputs(range(60))
     for layer in network.table.layers[1:3]:
         unfolding = unfolding_of(network, layer, x)
-        plain = unfolding.rows(Front(network, 0.0).input_of(0, x, layer.calls[0], Plan())).double()
-        own = unfolding.rows(Front(network, 0.0).input_of(0, x, layer.calls[0], plan)).double()
+        plain = unfolding.rows(Front(network, 0.0).input_of(0, x, layer.calls[0], Plan()))
+        own = unfolding.rows(Front(network, 0.0).input_of(0, x, layer.calls[0], plan))
         quantizer = found.weights[layer.name]
         weight = network.weight(layer)
         codes = []

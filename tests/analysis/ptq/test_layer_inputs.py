@@ -28,11 +28,11 @@ def test_rows_times_weights_are_the_convolution(kernel, stride, padding, dilatio
     network = build_network(module, x)
     layer = network.table.layers[0]
     unfolding = unfolding_of(network, layer, x)
-    rows, matrix = unfolding.rows(x), unfolding.matrix(conv.weight.detach())
+    rows, matrix = unfolding.rows(x), unfolding.matrix(conv.weight.detach()).double()
     found = (rows @ matrix.mT).unflatten(1, (2, -1)).permute(1, 0, 3, 2)
     with torch.no_grad():
         expected = conv(x)
-    assert found.reshape(expected.shape) == pytest.approx(expected, abs=1e-5)
+    assert found.reshape(expected.shape) == pytest.approx(expected.double(), abs=1e-5)
 
 
 @pytest.mark.parametrize("padding", ["same", 2])
@@ -44,7 +44,7 @@ def test_rows_are_what_torch_unfolds(padding):
     x = batch(3, 3, 7, 6, seed=5)
     unfolding = unfolding_of(network, network.table.layers[0], x)
     expected = F.unfold(x, 3, dilation=2, padding=2).mT.reshape(1, -1, 27)
-    assert torch.equal(unfolding.rows(x), expected)
+    assert torch.equal(unfolding.rows(x), expected.double())
 
 
 @pytest.mark.parametrize("dimensions", [1, 3])
@@ -55,11 +55,11 @@ def test_rows_of_other_dimensions_give_the_convolution_too(dimensions):
     x = batch(2, 2, *[5] * dimensions)
     network = build_network(module, x)
     unfolding = unfolding_of(network, network.table.layers[0], x)
-    found = unfolding.rows(x) @ unfolding.matrix(conv.weight.detach()).mT
+    found = unfolding.rows(x) @ unfolding.matrix(conv.weight.detach()).double().mT
     with torch.no_grad():
         expected = conv(x)
     found = found.unflatten(1, (2, -1)).permute(1, 0, 3, 2).reshape(expected.shape)
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert found == pytest.approx(expected.double(), abs=1e-5)
 
 
 def test_rows_of_tokens_are_their_features():
@@ -67,7 +67,7 @@ def test_rows_of_tokens_are_their_features():
     layer = network.layer("q")
     z = batch(2, 64, 4, seed=3)
     unfolding = unfolding_of(network, layer, batch())
-    assert torch.equal(unfolding.rows(z), z.reshape(1, 128, 4))
+    assert torch.equal(unfolding.rows(z), z.reshape(1, 128, 4).double())
 
 
 def test_the_input_of_a_layer_is_what_its_call_reads_under_a_plan():

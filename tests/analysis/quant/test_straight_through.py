@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from analysis.quant import straight_through as module
-from analysis.quant.straight_through import squared_errors, straight_through
+from analysis.quant.straight_through import soft_values, squared_errors, straight_through
 
 LIMITS = (-2, 5)
 X = torch.tensor([-9.0, -2.4, -2.0, -0.7, 0.0, 0.2, 1.6, 4.9, 5.2, 8.0])
@@ -85,6 +85,29 @@ def test_compiled_loops_and_plain_operations_agree(kind, share, monkeypatch):
     plain = [*once(), *errors(None), *errors(weights.square())]
     for one, other in zip(compiled, plain, strict=True):
         assert torch.allclose(one, other, rtol=1e-4 if kind == torch.float32 else 1e-12, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_soft_weights_and_their_gradients_are_autograds(kind, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    raw, weights = (torch.randn(4, 3, 700, dtype=kind, generator=generator) for _ in range(2))
+    base, fixed = (5 * weights).floor(), raw > 0.6
+    up = (weights > 0).to(kind)
+
+    def once():
+        rounding = raw.transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
+        scales = torch.tensor([0.1, 0.2, 0.3, 2.0], dtype=kind).reshape(4, 1, 1).requires_grad_()
+        soft = soft_values(rounding, base, fixed, up, scales)
+        return soft, *torch.autograd.grad((soft * weights).sum(), (rounding, scales))
+
+    compiled = once()
+    monkeypatch.setattr(module, "_is_compiled_for", lambda x: False)
+    plain = once()
+    for one, other in zip(compiled, plain, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4 if kind == torch.float32 else 1e-12)
+    assert (compiled[1] == 0).any()
+    unknown = soft_values(raw / 0 * 0, base, fixed & False, up, torch.ones(4, 1, 1, dtype=kind))
+    assert unknown.isnan().all()
 
 
 def test_what_is_not_a_number_stays_so():

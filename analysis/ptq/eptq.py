@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from analysis.errors import OptionError
-from analysis.events import Note, Work
+from analysis.events import Note, Work, held_at
 from analysis.models.network import Network
 from analysis.options import Options, option
 from analysis.ptq.importance import WEIGHTINGS, importance
@@ -109,14 +109,14 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
             "The loss must hold the layers' errors or the logits' divergence, both weights are 0: "
             "set `reconstruction` or `logits`."
         )
-    start = yield from nearest(task, Options())
+    start = yield from held_at(nearest(task, Options()), 0, options.steps)
     if not start.weights:
         yield Note("No weight is quantized: nothing is trained.")
         return start
     student = Student.of(task.network, start, task.settings)
     calls = [layer.calls[0] for layer in task.network.table.layers if layer.name in student.weights]
     teacher = Teacher(task.network, calls, task.inputs, task.n, options.memory_mib)
-    yield from teacher.work()
+    yield from held_at(teacher.work(), 0, options.steps)
     if not teacher.kept:
         yield Note(
             f"The float outputs take {mebibytes(teacher.mib)}, more than "
@@ -137,13 +137,14 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
         logits=options.logits,
         regularizer=options.regularizer,
     )
-    weights = yield from importance(
+    weighing = importance(
         teacher,
         options.weighting,
         probes=options.probes,
         seed=options.seed,
         memory_mib=options.memory_mib,
     )
+    weights = yield from held_at(weighing, 0, options.steps)
     found = yield from train(student, start, teacher, weights, course, held_out, task.parts)
     rows = torch.arange(task.n - held_out if held_out else 0, task.n)
     before, _ = divergence(student, start, teacher, rows)

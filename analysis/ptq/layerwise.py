@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.events import Note, Progress, Work
+from analysis.events import Note, Progress, Work, held_at
 from analysis.models.replay import Plan
 from analysis.notes import left_out
 from analysis.options import Options, option
@@ -54,7 +54,7 @@ def layer_by_layer(
         float_inputs: Whether inputs in the float network are needed beside those behind the
             quantized layers before.
     """
-    result = yield from nearest(task, Options())
+    result = yield from held_at(nearest(task, Options()), 0, 1)
     network = task.network
     plan = plan_of(network, result, task.settings)
     quantized = [layer for layer in network.table.layers if layer.name in result.weights]

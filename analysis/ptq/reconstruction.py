@@ -40,7 +40,7 @@ def reconstruct(task: PTQTask, course: Course) -> Work[Quantization]:
 
     Finished units are kept in the task's parts, so that an interrupted run ends with the same.
     """
-    found = yield from nearest(task, Options())
+    found = yield from held_at(nearest(task, Options()), 0, 1)
     units, reasons = units_of(task.network, found, course.units)
     if not units:
         yield Note("No weight is quantized that can be trained: nothing is trained.")

@@ -162,6 +162,15 @@ def test_without_a_rate_for_roundings_every_code_is_the_nearest_on_the_first_gri
         assert torch.equal(codes, start.weights[layer.name].codes(task.network.weight(layer)))
 
 
+def test_progress_is_that_of_the_steps_from_the_beginning(task):
+    method = PTQ_METHODS["eptq"]
+    events = list(method.function(task, build(method.options, {"steps": 20})))
+    shares = [event.done / event.total for event in events if isinstance(event, Progress)]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+    assert len(set(shares)) > 2
+
+
 def test_a_training_of_nothing_is_refused(task):
     rates = dict.fromkeys(["rounding_rate", "bias_rate", "scale_rate", "step_rate"], 0.0)
     with pytest.raises(OptionError, match="above 0"):

@@ -18,9 +18,7 @@ function createApp(root) {
 
   app.colours = () => {
     const { model } = app.state;
-    const usable = { scores: model.scores, noise: model.noise, share: true };
-    const kind = usable[app.choice.colour] ? app.choice.colour : "share";
-    return colouring(model, kind, app.state);
+    return colouring(model, colourShown(model, app.choice.colour), app.state);
   };
 
   app.redraw = () => {

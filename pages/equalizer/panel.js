@@ -176,12 +176,13 @@ function drawTools(root, state, choice) {
   say(at("fit"), `Fit all ${state.model.layers.length}`);
   at("fit").hidden = !choice.fit && !choice.overflows;
   at("fit").setAttribute("aria-pressed", String(choice.fit));
-  for (const [name, value] of [["role", state.role], ["colour", choice.colour]]) {
+  const colour = colourShown(state.model, choice.colour);
+  for (const [name, value] of [["role", state.role], ["colour", colour]]) {
     for (const button of root.querySelectorAll(`[data-of="${name}"] button`)) {
       button.setAttribute("aria-pressed", String(button.dataset.value === value));
     }
   }
-  const usable = { scores: state.model.scores, noise: state.model.noise, share: true };
+  const usable = colourable(state.model);
   const why = {
     scores: "Score the layers first",
     noise: "Score “Layer output SQNR” on the sensitivity page first",

@@ -54,6 +54,15 @@ function bytes(bits) {
 
 const decibels = (noise) => (noise > 0 ? `${(-10 * Math.log10(noise)).toFixed(1)} dB` : "∞ dB");
 
+// What columns can be coloured by, and what they are while the one that was chosen is not there.
+function colourable(model) {
+  return { scores: model.scores, noise: model.noise, share: true };
+}
+
+function colourShown(model, chosen) {
+  return colourable(model)[chosen] ? chosen : "share";
+}
+
 // What the colours stand for: the value of a layer, its text, and the fixed ends of the scale.
 function colouring(model, kind, state) {
   const { layers, scores, noise } = model;

@@ -46,8 +46,9 @@ MOUNTED_TWICE = """async ([script, html, data]) => {
   root.innerHTML = html;
   stop = mount();
   look('in other elements');
+  const pressed = root.querySelector('[data-of="colour"] [aria-pressed="true"]');
   stop();
-  return seen;
+  return [seen, pressed.dataset.value];
 }"""
 
 
@@ -58,7 +59,7 @@ def test_mounted_again_it_goes_on_with_one_column_a_layer_and_one_answer_to_a_ke
     start = Start(uniform_allocation(table, Candidate.parse("w8a8")), (), (), 0)
     html = (Path(component.__file__).parent / "equalizer.html").read_text(encoding="utf-8")
     tab.page.goto("about:blank")
-    seen = tab.page.evaluate(MOUNTED_TWICE, [script(), html, payload(table, start)])
+    seen, colour = tab.page.evaluate(MOUNTED_TWICE, [script(), html, payload(table, start)])
     assert {name: len(bits) for name, bits in seen.items()} == dict.fromkeys(
         seen, len(table.layers)
     )
@@ -70,3 +71,4 @@ def test_mounted_again_it_goes_on_with_one_column_a_layer_and_one_answer_to_a_ke
         "unmounted": 6,
         "in other elements": 8,
     }
+    assert colour == "share"  # there are no scores to colour by

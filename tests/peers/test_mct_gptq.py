@@ -1,6 +1,7 @@
-"""Our EPTQ against Sony MCT's gradient-based PTQ: one network, the same images and steps.
+"""Our EPTQ against Sony MCT's gradient-based PTQ: one network at two bits, same images and steps.
 
-MCT lives in an environment of its own: `make peers` makes it and runs this, which takes minutes.
+MCT lives in an environment of its own: `make peers` makes it and runs this, which takes some ten
+minutes, most of them for the other's scores of samples and layers.
 """
 
 import json
@@ -22,7 +23,7 @@ from cache.store import Store
 
 PYTHON = os.environ.get("BITLENS_PEERS_PYTHON")
 ROOT = Path(__file__).parents[2]
-IMAGES, STEPS = 1024, 512
+IMAGES, BITS, STEPS = 1024, 2, 512
 
 pytestmark = pytest.mark.skipif(
     not PYTHON, reason="no peer: set BITLENS_PEERS_PYTHON, or run `make peers`"
@@ -48,17 +49,13 @@ def opened(
     return space, study, [str(each) for each in (weights, *images)]
 
 
-@pytest.mark.parametrize(("bits", "least"), [(4, -0.03), (2, 0.0)])
-def test_eptq_is_not_behind_at_as_many_steps(
-    opened: tuple[Workspace, Study, list[str]],
-    bits: int,
-    least: float,
-    capsys: pytest.CaptureFixture[str],
+def test_eptq_is_ahead_at_as_many_steps(
+    opened: tuple[Workspace, Study, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     space, study, files = opened
     script = Path(__file__).with_name("mct_gptq.py")
     said = subprocess.run(
-        [str(PYTHON), str(script), *files, *map(str, (IMAGES, bits, STEPS))],
+        [str(PYTHON), str(script), *files, *map(str, (IMAGES, BITS, STEPS))],
         capture_output=True,
         text=True,
         check=True,
@@ -66,7 +63,7 @@ def test_eptq_is_not_behind_at_as_many_steps(
     )
     theirs = json.loads(said.stdout.splitlines()[-1])
     table = result(workflow.layers(space, study).events(space.store))
-    allocation = uniform_allocation(table, Candidate.parse(f"w{bits}a8"))
+    allocation = uniform_allocation(table, Candidate.parse(f"w{BITS}a8"))
     recipe = workflow.Recipe(allocation, "eptq", EptqOptions(steps=STEPS))
     ours = result(workflow.quantize(space, study, recipe).events(space.store))
     truth = np.load(files[2])["y"]
@@ -79,10 +76,9 @@ def test_eptq_is_not_behind_at_as_many_steps(
     )
     with capsys.disabled():
         print(
-            f"\nw{bits}a8, {STEPS} steps: MCT {np.mean(predictions == truth):.2%} in "
+            f"\nw{BITS}a8, {STEPS} steps: MCT {np.mean(predictions == truth):.2%} in "
             f"{theirs['seconds']:.0f} s; ours {ours.measured.top1:.2%} in {ours.seconds:.0f} s; "
             f"difference {difference.difference:+.2%} ({difference.low:+.2%} to "
             f"{difference.high:+.2%}, paired, n = {len(truth)})"
         )
-    # At 4 bits both reach the float network: what is asked there is no loss that counts.
-    assert difference.low > least
+    assert difference.low > 0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from analysis.errors import QuantizationError
-from analysis.quant.straight_through import nearest_levels
+from analysis.quant.straight_through import nearest_levels, straight_through
 
 # A tensor that is zero everywhere still needs a step; any value keeps zero exact.
 EPS_RANGE = 1e-12
@@ -60,10 +60,13 @@ class Quantizer:
         if self.axis is not None or x.dtype != torch.float32:
             return self.values(self.codes(x))
         scale, zero_point = float(self.scale), int(self.zero_point)
-        if torch.is_grad_enabled() and x.requires_grad and not bool(x.detach().sum().isnan()):
-            return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.qmin, self.qmax)
         # Shifted limits need no zero point; whole numbers this small are exact.
-        return nearest_levels(x, scale, self.qmin - zero_point, self.qmax - zero_point)
+        limits = self.qmin - zero_point, self.qmax - zero_point
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return nearest_levels(x, scale, *limits)
+        if bool(x.detach().sum().isnan()):
+            return straight_through(x, self.scale.to(x), limits, 1.0)
+        return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, self.qmin, self.qmax)
 
     def shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return scale and zero point so that they apply along ``axis`` of ``x``, in its dtype."""

@@ -175,6 +175,9 @@ def test_values_that_are_not_numbers_do_not_become_numbers():
     x = torch.tensor([float("nan"), 1.0])
     assert signed(4, 1.0)(x).isnan().tolist() == [True, False]
     assert signed(4, 1.0, axis=0)(x[None]).isnan().tolist() == [[True, False]]
+    found = signed(4, 1.0)(x.requires_grad_())
+    assert found.isnan().tolist() == [True, False]
+    assert torch.autograd.grad(found.sum(), x)[0][1] == 1.0
 
 
 def test_values_far_beyond_a_tiny_range_are_clipped_to_their_own_side():

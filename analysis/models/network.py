@@ -176,7 +176,7 @@ def build_network(module: nn.Module, example: Tensor, *, digest: str = "") -> Ne
         plain = run(module, trace, example, cut)
         again = run(module, trace, example, cut)
         folded = run(module, trace, example, folding.plan | cut)
-    _check_finite_logits(module, plain)
+    _check_finite_logits(module, trace, example, plain)
     if not torch.equal(plain, again):
         raise DataflowError(
             "The model must give the same outputs for the same batch, two passes differ by up to "
@@ -244,15 +244,28 @@ def _check_output(output: Tensor, trace: Trace) -> None:
         )
 
 
-def _check_finite_logits(module: nn.Module, logits: Tensor) -> None:
+def _check_finite_logits(module: nn.Module, trace: Trace, example: Tensor, logits: Tensor) -> None:
     wrong = int((~logits.isfinite()).sum())
     if not wrong:
         return
     broken = [name for name, b in module.named_buffers() if not b.isfinite().all()]
     hint = f"{_listed(broken)} hold such values." if broken else "Check the weights and the images."
     raise DataflowError(
-        f"Logits must be finite, {wrong} of {logits.numel()} are NaN or infinite. {hint}"
+        f"Logits must be finite, {wrong} of {logits.numel()} are NaN or infinite"
+        f"{_first_broken(module, trace, example)}. {hint}"
     )
+
+
+def _first_broken(module: nn.Module, trace: Trace, example: Tensor) -> str:
+    """Name the first call that gives NaN or +infinity, empty if none is known; masks hold -inf."""
+    record = Prefix()
+    with torch.no_grad():
+        run(module, trace, example, NOTHING, record=record)
+    for slot, value in sorted(record.outputs.items()):
+        if value.is_floating_point() and bool((value.isnan() | (value == torch.inf)).any()):
+            call = trace.calls[slot[0]]
+            return f", the first of them from {call.name} in `{call.module or 'the model itself'}`"
+    return ""
 
 
 def _relative_error(output: Tensor, reference: Tensor) -> float:

@@ -258,7 +258,7 @@ def test_weights_so_large_that_the_logits_overflow_are_said_to_do_so():
         for parameter in module.parameters():
             parameter.fill_(1e20)
     with pytest.raises(
-        DataflowError, match="Logits must be finite.* the first of them from conv2d"
+        DataflowError, match=r"Logits must be finite.* the first of them from conv2d"
     ):
         built(module)
 

@@ -1,7 +1,7 @@
 """Our EPTQ against Sony MCT's gradient-based PTQ: one network at two bits, same images and steps.
 
-MCT lives in an environment of its own: `make peers` makes it and runs this, which takes some ten
-minutes, most of them for the other's scores of samples and layers.
+MCT lives in an environment of its own: `make peers` makes it and runs this, which takes half an
+hour on two cores, most of it for the other's scores of samples and layers.
 """
 
 import json

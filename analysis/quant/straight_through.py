@@ -113,8 +113,9 @@ class _SquaredErrors(torch.autograd.Function):
     def forward(ctx: Any, found: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
         ctx.compiled = _is_compiled_for(found) and found.dtype == wanted.dtype
         if ctx.compiled:
-            found, wanted = found.contiguous(), wanted.contiguous()
-            counts = found if weights is None else weights.to(found).contiguous()
+            found = found.contiguous()
+            wanted = _as_wide(wanted, found)
+            counts = found if weights is None else _as_wide(weights.to(found), found)
             ctx.save_for_backward(found, wanted, counts)
             ctx.weighted = weights is not None
             sums = found.new_empty(len(found))
@@ -146,7 +147,8 @@ class _SoftValues(torch.autograd.Function):
     def forward(
         ctx: Any, rounding: Tensor, base: Tensor, fixed: Tensor, up: Tensor, scales: Tensor
     ) -> Tensor:
-        arguments = tuple(each.contiguous() for each in (rounding, base, fixed, up, scales))
+        weights = (_as_wide(each, rounding) for each in (rounding, base, fixed, up))
+        arguments = (*weights, scales.contiguous())
         ctx.save_for_backward(*arguments)
         soft = torch.empty_like(arguments[0])
         one_pass.soften(_rows(soft), *_arrays(arguments))
@@ -168,6 +170,11 @@ def _is_compiled_for(x: Tensor) -> bool:
     It takes values on the processor in single or double precision.
     """
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+
+
+def _as_wide(x: Tensor, other: Tensor) -> Tensor:
+    """Return values in the shape of others, in one piece: loops do not check where they read."""
+    return x.expand_as(other).contiguous()
 
 
 def _flat(x: Tensor) -> NDArray[Any]:

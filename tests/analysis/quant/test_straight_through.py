@@ -116,3 +116,14 @@ def test_what_is_not_a_number_stays_so():
     assert found[1].isnan()
     assert found[[0, 2]].tolist() == [0.0, 5.0]
     assert moved(x, torch.tensor([1.0]), 0.5)[1].isnan()
+
+
+def test_narrower_targets_and_weights_are_spread_and_others_refused():
+    found = torch.randn(3, 4, 5)
+    wanted, weights = torch.randn(4, 1), torch.rand(3, 1, 1)
+    expected = (weights * (found - wanted).square()).sum((1, 2))
+    assert torch.allclose(squared_errors(found, wanted, weights), expected)
+    with pytest.raises(RuntimeError, match="size"):
+        squared_errors(found, torch.randn(3, 4, 6))
+    with pytest.raises(RuntimeError, match="size"):
+        soft_values(found, torch.zeros(3, 4, 4), found > 0, found, torch.ones(3, 1, 1))

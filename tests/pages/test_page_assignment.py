@@ -10,7 +10,8 @@ from analysis import catalog, workflow
 from analysis.allocation_file import allocation_json, uniform_allocation
 from analysis.events import result
 from analysis.records import Allocation, Candidate, LayerTable, ScoreTable, Study
-from pages.equalizer.payload import CODES, codes
+from pages.equalizer.payload import codes
+from pages.equalizer.tables import CODES
 from pages.ui import resources
 
 MAIN = Path(__file__).parents[2] / "pages" / "main.py"

@@ -12,7 +12,7 @@ from analysis.allocation_file import allocation_json
 from analysis.events import result
 from analysis.records import Allocation, Candidate, LayerTable, ScoreTable, Study
 from pages.equalizer import Echo, Opened
-from pages.equalizer.payload import CODES
+from pages.equalizer.tables import CODES
 from pages.ui import resources
 from pages.ui.bits import tie_letters
 

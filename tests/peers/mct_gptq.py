@@ -7,15 +7,16 @@ rounding to nearest, otherwise its gradient-based PTQ under its defaults, in bat
 """
 
 import json
+import logging
 import sys
 from time import perf_counter
 
 import torch
 
+import tests.peers.mct_ready  # noqa: F401
 from tests.peers.mct_network import images, resnet20
 
 # isort: split
-# The module above makes the operators that MCT's import of torchvision asks for.
 import model_compression_toolkit as mct
 from model_compression_toolkit.core import BitWidthConfig, CoreConfig
 from model_compression_toolkit.core.common.network_editors import (
@@ -30,6 +31,7 @@ BATCH, FIRST = 32, "conv1_bn"
 
 
 def main(weights: str, calibration: str, evaluation: str, n: int, bits: int, steps: int) -> None:
+    logging.disable(logging.WARNING)
     torch.manual_seed(0)
     set_working_device("cpu")
     x = images(calibration, n)

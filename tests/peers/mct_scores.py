@@ -4,17 +4,18 @@ PYTHON mct_scores.py WEIGHTS IMAGES.npz N PROBES
 """
 
 import json
+import logging
 import sys
 from time import perf_counter
 
 import numpy as np
 import torch
 
+import tests.peers.mct_ready  # noqa: F401
 from tests.peers.mct_network import images as images_of
 from tests.peers.mct_network import resnet20
 
 # isort: split
-# The module above makes the operators that MCT's import of torchvision asks for.
 import model_compression_toolkit as mct
 from model_compression_toolkit.core import QuantizationConfig
 from model_compression_toolkit.core.common.hessian import (
@@ -40,6 +41,7 @@ from model_compression_toolkit.target_platform_capabilities.targetplatform2frame
 
 def main(weights: str, images: str, n: int, probes: int) -> None:
     torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
     torch.manual_seed(0)
     set_working_device("cpu")
     model, x = resnet20(weights), images_of(images, n)

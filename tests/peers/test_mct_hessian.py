@@ -18,7 +18,8 @@ from analysis.quant.statistics import collect_statistics
 from analysis.records import QuantSettings
 from analysis.sensitivity import METRICS, SensitivityTask
 from analysis.sensitivity.task import NoParts, Samples
-from tests.reference.cifar_resnet20 import CifarResNet20
+from tests.peers.mct_network import images as images_of
+from tests.peers.mct_network import resnet20
 from tests.reference.work import finish
 
 PYTHON, DATA = os.environ.get("BITLENS_PEERS_PYTHON"), os.environ.get("BITLENS_SHARED_DATA")
@@ -39,13 +40,8 @@ def files() -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def task(files: tuple[Path, Path]) -> SensitivityTask:
     weights, images = files
-    state = torch.load(weights, weights_only=True, map_location="cpu")["state_dict"]
-    model = CifarResNet20()
-    model.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    x = (torch.tensor(np.load(images)["x"][:IMAGES]).float() / 255 - mean) / std
-    network = build_network(model.eval().requires_grad_(False), x[:2])
+    model, x = resnet20(str(weights)), images_of(str(images), IMAGES)
+    network = build_network(model.requires_grad_(False), x[:2])
     return SensitivityTask(
         network=network,
         samples=Samples(lambda batch: x[batch.start : batch.stop], IMAGES),

@@ -52,8 +52,10 @@ def press(tab: Tab, *keys: str) -> None:
 
 
 def drag(tab: Tab, layer: int, goal: int) -> None:
-    """Drag a column's top to the height of an integer format."""
-    box = at(tab, layer).bounding_box()
+    """Drag a column's top, once it stands still, to the height of an integer format."""
+    bar = at(tab, layer)
+    bar.evaluate("bar => Promise.allSettled(bar.getAnimations().map(each => each.finished))")
+    box = bar.bounding_box()
     assert box is not None
     bit = box["height"] / bits(tab)[layer]
     x, top = box["x"] + box["width"] / 2, box["y"] + 2

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from analysis.events import Note, Progress, Work
 from analysis.models.calls import INPUT, Slot
-from analysis.models.channels import ChannelMoments, Probe, channel_axis, output_of, per_channel
+from analysis.models.channels import ChannelMoments, Probe, channel_axis, per_channel
 from analysis.models.network import Network
 from analysis.models.recalibrated import Gaussian, gaussians
 from analysis.models.rectifiers import Clip, limits
 from analysis.models.replay import Plan
 from analysis.notes import left_out
 from analysis.options import Options, option
+from analysis.ptq.mean_errors import MeanErrors, corrected, why_not_corrected
 from analysis.ptq.nearest import nearest
 from analysis.ptq.task import PTQ_METHODS, PTQTask
 from analysis.ptq.wording import few, sample_count
@@ -69,13 +70,6 @@ def bias_correction(task: PTQTask, options: BiasCorrectionOptions) -> Work[Quant
     return result
 
 
-def _left_out(network: Network, layer: Layer) -> str:
-    """Return why a layer's bias cannot be corrected, empty if it can."""
-    if len(layer.calls) == 1:
-        return ""
-    return f"it is called {len(layer.calls)} times and one bias cannot be right for all"
-
-
 def _said(
     how: str, shifts: Mapping[str, Tensor], deviations: Mapping[str, Tensor]
 ) -> Iterator[Note]:
@@ -114,12 +108,6 @@ def _number(value: Tensor) -> str:
     return f"{float(value):,.0f}" if value >= 100 else f"{float(value):.2g}"
 
 
-def _corrected(network: Network, layer: Layer, change: Tensor) -> Tensor:
-    bias = network.bias(layer)
-    before = torch.zeros_like(change) if bias is None else bias.double().cpu()
-    return (before + change).to(network.weight(layer))
-
-
 # --- empirical -----------------------------------------------------------------------------------
 
 
@@ -127,9 +115,7 @@ def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[Non
     network = task.network
     plan = plan_of(network, result, task.settings)
     reasons = {
-        layer.name: reason
-        for layer in network.table.layers
-        if (reason := _left_out(network, layer))
+        layer.name: reason for layer in network.table.layers if (reason := why_not_corrected(layer))
     }
     layers = [
         layer
@@ -139,22 +125,18 @@ def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[Non
     layers.sort(key=lambda layer: layer.calls[0])
     shifts, deviations = {}, {}
     broken = ""
-    plain = yield from _float_means(task, layers, batch_size)
+    errors = MeanErrors(task, layers, batch_size)
+    yield from errors.prepare()
     for done, layer in enumerate(layers, start=1):
-        call = layer.calls[0]
-        found = ChannelMoments()
-        for x in _batches(task, batch_size):
-            z = output_of(network, x, call, plan)
-            found.add(z, channel_axis(network.trace.calls[call]))
-        shift = plain[layer.name].mean - found.mean
+        shift = errors.shift(layer, plan)
         if not bool(shift.isfinite().all()):
             broken = layer.name
             break
         shifts[layer.name] = shift
-        deviations[layer.name] = plain[layer.name].variance.sqrt()
-        bias = _corrected(network, layer, shifts[layer.name])
+        deviations[layer.name] = errors.deviation(layer)
+        bias = corrected(network, layer, shift)
         result.biases[layer.name] = bias
-        plan = plan | Plan(biases={call: bias})
+        plan = plan | Plan(biases={layer.calls[0]: bias})
         yield Progress(done, len(layers), f"bias of `{layer.name}` corrected")
     on = sample_count(task.n, "calibration")
     yield from _said(f"by the mean errors on {on}", shifts, deviations)
@@ -167,29 +149,6 @@ def _empirical(task: PTQTask, result: Quantization, batch_size: int) -> Work[Non
             "quantize the layers before it less."
         )
     yield from left_out("bias-corrected", reasons)
-
-
-def _float_means(
-    task: PTQTask, layers: list[Layer], batch_size: int
-) -> Work[dict[str, ChannelMoments]]:
-    calls = task.network.trace.calls
-    found = {layer.name: ChannelMoments() for layer in layers}
-
-    def look(layer: Layer, z: Tensor) -> Tensor:
-        found[layer.name].add(z, channel_axis(calls[layer.calls[0]]))
-        return z
-
-    taps = {(layer.calls[0], 0): lambda z, layer=layer: look(layer, z) for layer in layers}
-    for x in _batches(task, batch_size):
-        with torch.no_grad():
-            task.network(x, Plan(outputs=taps))
-        yield Progress(0, len(layers), "means of the float network")
-    return found
-
-
-def _batches(task: PTQTask, batch_size: int) -> Iterator[Tensor]:
-    for start in range(0, task.n, batch_size):
-        yield task.inputs(range(start, min(start + batch_size, task.n)))
 
 
 # --- analytic ------------------------------------------------------------------------------------
@@ -205,7 +164,7 @@ def _analytic(task: PTQTask, result: Quantization) -> Work[None]:
         yield Progress(done, len(network.table.layers), f"bias of `{layer.name}`")
         if layer.name not in result.weights:
             continue
-        reason = _left_out(network, layer)
+        reason = why_not_corrected(layer)
         origin = None if reason else _origin(network, layer, owners)
         if origin is None or origin.layer not in known:
             reasons[layer.name] = reason or "its input does not come from a BatchNorm or its ReLU"
@@ -214,7 +173,7 @@ def _analytic(task: PTQTask, result: Quantization) -> Work[None]:
         weight = network.weight(layer)
         error = result.weights[layer.name](weight) - weight
         shifts[layer.name] = -_mean_output(probe, origin, mean, layer, error)
-        result.biases[layer.name] = _corrected(network, layer, shifts[layer.name])
+        result.biases[layer.name] = corrected(network, layer, shifts[layer.name])
     deviations = {name: gaussian.std for name, gaussian in known.items()}
     yield from _said("by what the folded BatchNorms say", shifts, deviations)
     yield from left_out("bias-corrected", reasons)

@@ -32,8 +32,7 @@ def gpfq(task: PTQTask, options: LayerwiseOptions) -> Work[Quantization]:
     result = yield from layer_by_layer(
         task,
         gpfq_weight,
-        batch_size=options.batch_size,
-        memory_mib=options.memory_mib,
+        options,
         float_inputs=True,
     )
     return result

@@ -59,8 +59,7 @@ def gptq(task: PTQTask, options: GptqOptions) -> Work[Quantization]:
     result = yield from layer_by_layer(
         task,
         solve,
-        batch_size=options.batch_size,
-        memory_mib=options.memory_mib,
+        options,
         float_inputs=False,
     )
     return result

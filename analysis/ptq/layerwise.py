@@ -12,6 +12,7 @@ from analysis.notes import left_out
 from analysis.options import Options, option
 from analysis.ptq.layer_inputs import Front, unfolding_of, why_not
 from analysis.ptq.layer_products import LayerInputs, Products, naming
+from analysis.ptq.mean_errors import MeanErrors, corrected, why_not_corrected
 from analysis.ptq.nearest import nearest
 from analysis.ptq.task import PTQTask
 from analysis.ptq.wording import few, percent
@@ -38,10 +39,15 @@ class LayerwiseOptions(Options):
         help="Memory for activations that are kept from layer to layer, in MiB; what does not fit "
         "is computed again.",
     )
+    correct_biases: bool = option(
+        False,
+        help="Also take the mean error of every channel off its bias, before the layers behind it "
+        "are rounded.",
+    )
 
 
 def layer_by_layer(
-    task: PTQTask, solve: Solver, *, batch_size: int, memory_mib: float, float_inputs: bool
+    task: PTQTask, solve: Solver, options: LayerwiseOptions, *, float_inputs: bool
 ) -> Work[Quantization]:
     """Round to nearest, then find the weights of one layer after the other by their inputs.
 
@@ -49,8 +55,7 @@ def layer_by_layer(
         task: What to quantize.
         solve: Gives values on the grid (G, R, D) for a weight (G, R, D), the products of the
             layer's inputs and the rounding of one column (G, R), all in float64.
-        batch_size: Samples whose inputs are unfolded at a time.
-        memory_mib: Memory for activations that are kept from layer to layer.
+        options: What every such method can be told.
         float_inputs: Whether inputs in the float network are needed beside those behind the
             quantized layers before.
     """
@@ -62,10 +67,16 @@ def layer_by_layer(
     layers = sorted(
         (layer for layer in quantized if layer.name not in reasons), key=lambda layer: layer.calls
     )
-    fronts = [Front(network, memory_mib / 2) for _ in range(2)]
+    fronts = [Front(network, options.memory_mib / 2) for _ in range(2)]
     if not float_inputs:
-        fronts = [Front(network, memory_mib)]
-    inputs = LayerInputs(task, fronts, batch_size, batch_size)
+        fronts = [Front(network, options.memory_mib)]
+    inputs = LayerInputs(task, fronts, options.batch_size, options.batch_size)
+    uncorrected = {layer.name: why_not_corrected(layer) for layer in layers}
+    means = MeanErrors(
+        task, [each for each in layers if not uncorrected[each.name]], options.batch_size
+    )
+    if options.correct_biases:
+        yield from held_at(means.prepare(), 0, 1)
     gains: list[_Gain] = []
     broken = ""
     for done, layer in enumerate(layers):
@@ -82,6 +93,12 @@ def layer_by_layer(
         values, rounded = quantizer.values(codes), quantizer(plain)
         result.weight_values[layer.name] = values
         plan = plan | Plan(weights={layer.calls[0]: values})
+        if options.correct_biases and not uncorrected[layer.name]:
+            bias = corrected(network, layer, means.shift(layer, plan))
+            # Where it is not, what the next layer reads is not either.
+            if bool(bias.isfinite().all()):
+                result.biases[layer.name] = bias
+                plan = plan | Plan(biases={layer.calls[0]: bias})
         before, after = (
             products.error(weight, unfolding.matrix(each).double()) for each in (rounded, values)
         )
@@ -90,6 +107,11 @@ def layer_by_layer(
         gains.append(_Gain(layer.name, before, after, moved, plain.numel(), short))
         yield Progress(done + 1, len(layers), f"weight of `{layer.name}` rounded")
     yield from _said(gains, task.n)
+    if options.correct_biases and gains:
+        yield Note(f"{len(result.biases)} of {len(gains)} biases corrected by their mean errors.")
+        yield from left_out(
+            "bias-corrected", {name: why for name, why in uncorrected.items() if why}
+        )
     if broken:
         yield Note(
             f"Stopped at `{broken}`: what it reads behind the rounded layers is not finite on some "

@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from analysis.models.network import Network
+from analysis.models.replay import Plan
+from analysis.quant.configure import fake_quantized
+
 
 def written_ranges(weight: Tensor) -> list[float]:
     """Largest magnitude of each output channel of a convolution or linear weight."""
@@ -62,3 +66,22 @@ def channel_means(outputs: Callable[[Tensor], Tensor], batches: list[Tensor]) ->
     """Mean of every channel (axis 1) of what a function returns, over all that is fed to it."""
     values = torch.cat([outputs(x).detach().movedim(1, 0).flatten(1) for x in batches], 1)
     return values.double().mean(1)
+
+
+def means_at(network: Network, layer: str, plan: Plan, batches: list[Tensor]) -> Tensor:
+    """Channel means of a layer's module's output, seen by a hook on the user's own module."""
+    seen: list[Tensor] = []
+    handle = network.module.get_submodule(layer).register_forward_hook(
+        lambda _, __, output: seen.append(output)
+    )
+
+    def output(x: Tensor) -> Tensor:
+        seen.clear()
+        with torch.no_grad(), fake_quantized(network, plan) as module:
+            module(x)
+        return seen[0]
+
+    try:
+        return channel_means(output, batches)
+    finally:
+        handle.remove()

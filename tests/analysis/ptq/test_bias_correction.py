@@ -15,13 +15,13 @@ from analysis.models.rectifiers import Clip, clip_of
 from analysis.options import build
 from analysis.ptq import PTQ_METHODS, PTQTask
 from analysis.ptq.bias_correction import clipped_mean
-from analysis.quant.configure import Quantization, fake_quantized, plan_of
+from analysis.quant.configure import Quantization, plan_of
 from analysis.recalibration import RECALIBRATIONS, RecalibrationTask
 from analysis.records import QuantSettings
 from tests.analysis.models import toys
 from tests.analysis.models.toys import batch, conv, randomised, toy
 from tests.reference.quantizing import quantize, task_of
-from tests.reference.recalibration import channel_means, clipped_gaussian_mean
+from tests.reference.recalibration import clipped_gaussian_mean, means_at
 from tests.reference.work import finish
 
 PER_TENSOR = QuantSettings(per_channel=False, activation_range="min_max")
@@ -36,25 +36,6 @@ def corrected(task: PTQTask, **options: object) -> tuple[Quantization, str]:
     """Return the quantization and all notes as one text."""
     found, notes = quantize(task, "bias_correction", **options)
     return found, "\n".join(notes)
-
-
-def means_at(network: Network, layer: str, plan, batches: list[Tensor]) -> Tensor:
-    """Channel means of a layer's module's output, seen by a hook on the user's own module."""
-    seen: list[Tensor] = []
-    handle = network.module.get_submodule(layer).register_forward_hook(
-        lambda _, __, output: seen.append(output)
-    )
-
-    def output(x: Tensor) -> Tensor:
-        seen.clear()
-        with torch.no_grad(), fake_quantized(network, plan) as module:
-            module(x)
-        return seen[0]
-
-    try:
-        return channel_means(output, batches)
-    finally:
-        handle.remove()
 
 
 def divergence(network: Network, plan, x: Tensor) -> float:

@@ -48,13 +48,18 @@ class Options:
     """Base of every options record; a frozen dataclass whose fields are made by :func:`option`.
 
     Raises:
-        OptionError: On construction, if a value has the wrong type or lies outside its range.
+        OptionError: On construction, if a value has the wrong type or lies outside its range, or
+            values do not go together.
     """
 
     def __post_init__(self) -> None:
-        """Check every field against its declaration."""
+        """Check every field against its declaration, then all of them together."""
         for spec in describe(type(self)):
             _check(type(self).__name__, spec, getattr(self, spec.name))
+        self.check()
+
+    def check(self) -> None:
+        """Raise an OptionError where values that are in range do not go together."""
 
 
 def describe(options: type[Options]) -> tuple[OptionSpec, ...]:
@@ -75,7 +80,7 @@ def build(options: type[T], values: Mapping[str, object]) -> T:
 
     Raises:
         UnknownNameError: If a name is not an option of the record.
-        OptionError: If a value cannot be read or lies outside its range.
+        OptionError: If a value cannot be read, lies outside its range or does not go with others.
     """
     specs = {spec.name: spec for spec in describe(options)}
     for name in values:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.errors import AnalysisError
 from pages.ui import session, sidebar
 
 # A file of our own: an icon by name would be fetched from the network.
@@ -51,4 +52,8 @@ st.html(
     ".stSidebar button[aria-label='Clear value']{display:none}</style>"
 )
 sidebar.draw()
-page.run()
+try:
+    page.run()
+except AnalysisError as refused:
+    # What a field holds by itself but not beside the others: the page ends where it came up.
+    st.error(str(refused), icon=":material/error:")

@@ -85,6 +85,16 @@ class EptqOptions(Options):
     seed: int = option(0, low=0, high=2**31 - 1, help="Seed of the order of the samples.")
 
 
+    def check(self) -> None:
+        """Refuse a training of nothing, or towards nothing."""
+        if not any((self.rounding_rate, self.scale_rate, self.bias_rate, self.step_rate)):
+            raise OptionError("At least one learning rate must be above 0, all are 0: set one.")
+        if not self.reconstruction and not self.logits:
+            raise OptionError(
+                "The loss must hold the layers' errors or the logits' divergence, both weights are "
+                "0: set `reconstruction` or `logits`."
+            )
+
 @PTQ_METHODS.register(
     "eptq",
     title="EPTQ: network-wise, by attention",
@@ -102,13 +112,6 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
     the one that is returned. An eighth of the samples, at most 128, is held out; where the trained
     network diverges more from the float one there than rounding to nearest, that is returned.
     """
-    if not any((options.rounding_rate, options.scale_rate, options.bias_rate, options.step_rate)):
-        raise OptionError("At least one learning rate must be above 0, all are 0: set one.")
-    if not options.reconstruction and not options.logits:
-        raise OptionError(
-            "The loss must hold the layers' errors or the logits' divergence, both weights are 0: "
-            "set `reconstruction` or `logits`."
-        )
     start = yield from held_at(nearest(task, Options()), 0, options.steps)
     if not start.weights:
         yield Note("No weight is quantized: nothing is trained.")

@@ -11,19 +11,31 @@ from analysis.workflow.runs import SEED, seeded
 
 _ON = 1.0
 
+Values = dict[str, bool | int | float | str]
+
 
 def default_variants(options: Options) -> tuple[str, ...]:
     """Return every single change of a method that is a choice of its own, as its options say.
 
     Every other value of a choice; every number that may be 0 switched off, or on at 1 where it is
     0: learning rates and weights of losses are such numbers. Lengths and sizes are no choices.
+    A change that the options refuse by itself comes with the first other one that lets it be: the
+    weight of the only loss becomes 0 where another loss is switched on.
     """
     values = as_dict(options)
-    return tuple(
-        f"{spec.name}={value_text(value)}"
+    changes: list[Values] = [
+        {spec.name: value}
         for spec in describe(type(options))
         for value in _others(spec, values[spec.name])
-    )
+    ]
+    nothing: Values = {}
+    variants = []
+    for change in changes:
+        with_others = (change | o for o in (nothing, *changes) if not change.keys() & o.keys())
+        allowed = next((each for each in with_others if _goes(options, each)), None)
+        if allowed is not None:
+            variants.append(_spell({name: allowed[name] for name in values if name in allowed}))
+    return tuple(dict.fromkeys(variants))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ class AblationPlan:
                 f"`{self.recipe.method}` was to run on {self.seeds}."
             )
 
-    def changes(self, variant: str) -> dict[str, bool | int | float | str]:
+    def changes(self, variant: str) -> Values:
         """Return the options that a variant changes, with their values."""
         base = as_dict(self.recipe.chosen)
         values = as_dict(build(type(self.recipe.chosen), base | _read(variant)))
@@ -104,7 +116,7 @@ class AblationPlan:
                 f"A variant must change an option of `{self.recipe.method}` other than its seed, "
                 f"got `{text}`, which is the base or changes the seed."
             )
-        return ":".join(f"{name}={value_text(value)}" for name, value in changes.items())
+        return _spell(changes)
 
 
 def _others(spec: OptionSpec, value: bool | int | float | str) -> list[bool | float | str]:
@@ -116,6 +128,18 @@ def _others(spec: OptionSpec, value: bool | int | float | str) -> list[bool | fl
     if spec.type is float and spec.low == 0:
         return [0.0] if value else [_ON if spec.high is None else min(_ON, spec.high)]
     return []
+
+
+def _goes(options: Options, changes: Values) -> bool:
+    try:
+        build(type(options), as_dict(options) | changes)
+    except OptionError:
+        return False
+    return True
+
+
+def _spell(changes: Values) -> str:
+    return ":".join(f"{name}={value_text(value)}" for name, value in changes.items())
 
 
 def _read(text: str) -> dict[str, object]:

@@ -82,7 +82,7 @@ def _ask(recipe: workflow.Recipe) -> workflow.AblationPlan | None:
         "Changes",
         offered,
         offered,
-        format_func=lambda text: text.replace("_", " ").replace("=", " "),
+        format_func=lambda text: text.replace("_", " ").replace("=", " ").replace(":", ", "),
         key=f"ablation-variants-{digest(list(offered))[:12]}",
     )
     if not chosen:

@@ -9,10 +9,11 @@ import pytest
 
 from analysis import catalog, workflow
 from analysis.allocation_file import uniform_allocation
-from analysis.errors import OptionError, UnknownNameError
+from analysis.errors import OptionError, QuantizationError, UnknownNameError
 from analysis.events import Progress, Started, result
 from analysis.options import Options, build, describe, option
 from analysis.ptq import PTQ_METHODS
+from analysis.ptq.importance import importance
 from analysis.records import Ablation, Candidate
 from analysis.steps import StoredParts
 from analysis.workflow.ablation_words import setting, variant_text, verdict
@@ -33,6 +34,18 @@ class Made(Options):
     flag: bool = option(True, help="A flag.")
     above: float = option(1.0, low=0.1, high=2, help="A number that may not be 0.")
     steps: int = option(5, low=0, high=10, help="A length.")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound(Options):
+    """An options record whose second number may not be 0, though its range says so."""
+
+    low: float = option(0.5, low=0, high=1, help="May be 0.")
+    high: float = option(0.5, low=0, high=1, help="May not, whatever the other is.")
+
+    def check(self) -> None:
+        if not self.high:
+            raise OptionError("`high` must be above 0.")
 
 
 def recipe_of(workspace, study, **options: object) -> workflow.Recipe:
@@ -63,6 +76,22 @@ def test_the_variants_of_eptq_are_those_of_its_options():
     rates = {spec.name for spec in describe(kind) if spec.name.endswith("_rate")}
     assert rates | {"weighting", "activations", "optimizer", "logits"} <= found
     assert not found & {"steps", "seed", "batch_size", "memory_mib"}
+
+
+def test_a_loss_that_is_the_only_one_is_switched_off_where_another_is_switched_on():
+    kind = PTQ_METHODS["eptq"].options
+    usual = workflow.default_variants(kind())
+    assert "reconstruction=0:logits=1" in usual
+    assert "logits=1" in usual
+    assert "reconstruction=0" not in usual
+    by_logits = kind(reconstruction=0.0, logits=2.0)
+    assert "reconstruction=1:logits=0" in workflow.default_variants(by_logits)
+    both = workflow.default_variants(kind(logits=2.0))
+    assert {"reconstruction=0", "logits=0"} <= set(both)
+
+
+def test_a_change_that_nothing_lets_be_is_no_variant():
+    assert workflow.default_variants(Bound()) == ("low=0",)
 
 
 def test_variants_have_one_spelling_and_change_something(workspace, study):
@@ -162,13 +191,26 @@ def test_a_saved_training_of_the_method_gives_the_time(workspace, study, plan):
     assert cost.seconds == pytest.approx(6 * STEPS * trained.seconds / 3)
 
 
-def test_a_variant_that_cannot_be_trained_is_absent_with_its_reason(workspace, study):
-    rates = {"scale_rate": 0.0, "bias_rate": 0.0, "step_rate": 0.0}
-    plan = workflow.AblationPlan(recipe_of(workspace, study, **rates), ("rounding_rate=0",))
+def test_a_variant_that_cannot_be_trained_is_absent_with_its_reason(workspace, study, monkeypatch):
+    def short(teacher, weighting, **kept):
+        if weighting == "fisher":
+            raise QuantizationError("No memory for it.")
+        return importance(teacher, weighting, **kept)
+
+    monkeypatch.setattr("analysis.ptq.eptq.importance", short)
+    plan = workflow.AblationPlan(
+        recipe_of(workspace, study), ("weighting=fisher", "weighting=none")
+    )
     found = result(workflow.ablation(workspace, study, plan).events(workspace.store))
-    assert len(found.variants) == 1
-    assert "At least one learning rate" in found.absent["rounding_rate=0"]
-    assert any("Not measured: rounding_rate=0" in said for said in verdict(found))
+    assert [each.changes for each in found.variants] == [{}, {"weighting": "none"}]
+    assert found.absent == {"weighting=fisher": "No memory for it."}
+    assert any("Not measured: weighting=fisher: No memory" in said for said in verdict(found))
+
+
+def test_options_that_do_not_go_together_are_refused_before_anything_is_trained(workspace, study):
+    recipe = recipe_of(workspace, study)
+    with pytest.raises(OptionError, match="both weights are 0"):
+        workflow.AblationPlan(recipe, ("reconstruction=0",))
 
 
 def test_the_time_of_an_interrupted_training_is_that_of_all_its_runs(workspace, study):

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import catalog, workflow
 from analysis.allocation_file import uniform_allocation
-from analysis.errors import OptionError, UnknownNameError
+from analysis.errors import OptionError, QuantizationError, UnknownNameError
 from analysis.events import Progress, Started, result
 from analysis.records import Candidate, Ladder
 from analysis.workflow.ladder_words import verdict
@@ -107,15 +107,23 @@ def test_progress_never_goes_back(workspace, study, plan):
     assert shares[-1] == 1.0
 
 
-def test_what_cannot_be_quantized_is_absent_with_its_reason(workspace, study, plan):
-    wrong = "eptq:rounding_rate=0:scale_rate=0:bias_rate=0:step_rate=0"
-    methods = ("nearest", wrong)
-    short = workflow.LadderPlan(plan.allocations, methods)
+def test_what_cannot_be_quantized_is_absent_with_its_reason(workspace, study, plan, monkeypatch):
+    def refused(*_, **__):
+        raise QuantizationError("No memory for it.")
+
+    monkeypatch.setattr("analysis.ptq.eptq.importance", refused)
+    short = workflow.LadderPlan(plan.allocations, ("nearest", "eptq:steps=4"))
     found = measured(workspace, study, short)
     assert len(found.rungs) == 2
     assert all(r.versus_reference is None for r in found.rungs)
-    assert "At least one learning rate" in found.absent[f"w3a8, {short.methods[1]}"]
+    assert found.absent[f"w3a8, {short.methods[1]}"] == "No memory for it."
     assert any(said.startswith("Not measured: w8a8") for said in verdict(found))
+
+
+def test_options_that_do_not_go_together_are_refused_before_anything_is_measured(plan):
+    wrong = "eptq:rounding_rate=0:scale_rate=0:bias_rate=0:step_rate=0"
+    with pytest.raises(OptionError, match="At least one learning rate"):
+        workflow.LadderPlan(plan.allocations, ("nearest", wrong))
 
 
 def test_the_command_measures_the_same_and_says_it(lab):

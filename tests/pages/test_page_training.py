@@ -55,6 +55,17 @@ def test_a_training_is_announced_shown_and_saved(demo_study: Study) -> None:
     assert "--steps 8" in at.code[0].value
 
 
+def test_options_that_do_not_go_together_are_refused_in_one_line(demo_study: Study) -> None:
+    at = eptq(8)
+    at.number_input(key="quantize-options-eptq-reconstruction").set_value(0.0).run()
+    assert not at.exception
+    (refused,) = at.error
+    assert "both weights are 0" in refused.value
+    at.number_input(key="quantize-options-eptq-logits").set_value(1.0).run()
+    assert not at.error
+    assert "8 steps of 32 samples" in texts(at)
+
+
 def until(at: AppTest, condition: Callable[[], bool]) -> None:
     """Run the page again and again, as a browser does, until something is so."""
     end = time.monotonic() + 120

@@ -77,8 +77,8 @@ class Pace:
         enough = _SHARE * (self.total - self.done + known)
         if self.timed < _SHORTEST:
             return None
-        if self.other_units and (self.other_units >= enough or self.timed >= _LONG):
-            return self.seconds / self.units
-        if self.first_units and self.first_units >= enough:
-            return self.first_seconds / self.first_units
-        return None
+        if self.other_units:
+            # A large first report before small ones is a training that was taken up again.
+            known_enough = self.other_units >= enough or self.timed >= _LONG
+            return self.seconds / self.units if known_enough else None
+        return self.first_seconds / self.first_units if self.first_units >= enough else None

@@ -90,3 +90,18 @@ def test_a_slow_start_is_left_out_once_there_is_more() -> None:
     assert pace.eta(60.0) == pytest.approx(19 * 60)
     pace.observe(2, 20, 61.0)
     assert pace.eta(61.0) == pytest.approx(18)
+
+
+def test_a_training_that_is_taken_up_again_promises_nothing_by_what_was_stored() -> None:
+    pace = Pace()
+    pace.observe(0, 1000, 0.0)
+    pace.observe(400, 1000, 8.0)
+    told = []
+    for done in range(405, 1000, 5):
+        now = 8.0 + 2.0 * (done - 400)
+        pace.observe(done, 1000, now)
+        told.append((pace.eta(now), 2.0 * (1000 - done)))
+    assert told[0][0] is None
+    promised = [(eta, left) for eta, left in told if eta is not None]
+    assert len(promised) > 0.9 * len(told)
+    assert all(eta == pytest.approx(left) for eta, left in promised)

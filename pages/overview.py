@@ -16,9 +16,9 @@ study = session.study()
 if study is None:
     st.subheader("Start with a network that is already here", anchor=False)
     for column, demo in zip(st.columns(len(DEMOS)), DEMOS, strict=True):
-        with column, st.container(border=True, height="stretch"):
-            st.markdown(f"**{demo.title}**")
-            st.markdown(demo.about)
+        box = column.container(border=True, height="stretch", vertical_alignment="distribute")
+        box.markdown(f"**{demo.title}**\n\n{demo.about}")
+        with box.container():
             opening.button(demo.spec, "Open", "about 3 s, no network needed", slot=demo.spec.name)
     shell.link("data", "Use your own model and data instead")
     st.stop()

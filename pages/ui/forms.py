@@ -31,7 +31,7 @@ def edit(options: type[T], key: str) -> T:
 
 
 def _widget(spec: OptionSpec, key: str) -> object:
-    label = spec.name.replace("_", " ").capitalize()
+    label = spec.name.replace("_", " ").capitalize().replace(" mib", " MiB")
     if spec.type is bool:
         return st.checkbox(
             label, bool(spec.default), key=key, persist_state="session", help=spec.help

@@ -166,7 +166,7 @@ def listing(step: Step[Configuration]) -> None:
         if st.button(f"Save as “{name}”", icon=":material/bookmark_add:", key="save-name"):
             work.at_once(step)
             st.rerun()
-        st.markdown(known if others else "This was measured before, its name was deleted.")
+        st.markdown(known if others else "This was measured before and is listed under no name.")
 
 
 def warn_if_taken(step: Step[Configuration]) -> None:

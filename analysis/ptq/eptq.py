@@ -11,6 +11,7 @@ from analysis.events import Note, Work, held_at
 from analysis.models.network import Network
 from analysis.options import Options, option
 from analysis.ptq.importance import WEIGHTINGS, importance
+from analysis.ptq.moved import moved_shares
 from analysis.ptq.nearest import nearest
 from analysis.ptq.schedule import Schedule
 from analysis.ptq.student import Student
@@ -84,7 +85,6 @@ class EptqOptions(Options):
     )
     seed: int = option(0, low=0, high=2**31 - 1, help="Seed of the order of the samples.")
 
-
     def check(self) -> None:
         """Refuse a training of nothing, or towards nothing."""
         if not any((self.rounding_rate, self.scale_rate, self.bias_rate, self.step_rate)):
@@ -94,6 +94,7 @@ class EptqOptions(Options):
                 "The loss must hold the layers' errors or the logits' divergence, both weights are "
                 "0: set `reconstruction` or `logits`."
             )
+
 
 @PTQ_METHODS.register(
     "eptq",
@@ -161,23 +162,19 @@ def eptq(task: PTQTask, options: EptqOptions) -> Work[Quantization]:
         yield Note(f"Rounding to nearest is kept: {said}.")
         return replace(start, log=found.log, logged=found.logged)
     yield Note(f"{said[0].upper()}{said[1:]}; {agreement:.1%} keep its prediction.")
-    yield Note(_moved(task.network, found))
+    yield Note(_moved(task.network, start, found))
     return found
 
 
-def _moved(network: Network, found: Quantization) -> str:
-    """Say how many codes are not those nearest to the float weights on the trained grid."""
-    moved: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    for name, quantizer in found.weights.items():
-        weight = network.weight(network.layer(name))
-        codes = quantizer.codes(found.weight_values[name])
-        moved[name] = int((codes != quantizer.codes(weight)).sum())
-        sizes[name] = weight.numel()
-    if not any(moved.values()):
+def _moved(network: Network, start: Quantization, found: Quantization) -> str:
+    """Say how many weights are rounded differently from nearest."""
+    shares = moved_shares(network, start, found)
+    sizes = {name: network.weight(network.layer(name)).numel() for name in shares}
+    if not any(shares.values()):
         return "Every weight is rounded to the nearest level."
-    most = max(moved, key=lambda name: moved[name] / sizes[name])
+    most = max(shares, key=lambda name: shares[name])
+    whole = sum(share * sizes[name] for name, share in shares.items()) / sum(sizes.values())
     return (
-        f"{percent(sum(moved.values()) / sum(sizes.values()))} of the weights are not rounded to "
-        f"the nearest level, most in `{most}` ({percent(moved[most] / sizes[most])})."
+        f"{percent(whole)} of the weights are not rounded to the nearest level, most in `{most}` "
+        f"({percent(shares[most])})."
     )

@@ -11,14 +11,14 @@ from analysis.records.base import FloatArray, IntArray, Record
 class Recovery(Record):
     r"""Every layer of a quantized network beside what rounding to nearest makes of it, (L,).
 
-    ``moved`` is the share of the layer's ``weights`` whose code is not the one nearest to the float
-    weight on the method's own grid, NaN where the weights stay float. ``before`` (rounded to
+    ``moved`` is the share of the layer's ``weights`` whose code is not the one that rounding to
+    nearest gives, NaN where the weights stay float. ``before`` (rounded to
     nearest, with the same formats and settings) and ``after`` (by the method) are errors of the
     layer's output, before its activation is quantized, while the whole network is quantized: those
     of all layers before it are in them. They are relative to how much the float output varies,
     :math:`\sum \lVert \hat z - z \rVert^2 / \sum \lVert z - \bar z \rVert^2` over ``n`` calibration
     samples, NaN where it does not. ``split`` names the layers whose weights are in two parts; of
-    them the fine part's codes are counted.
+    them the fine part's codes are counted, against those nearest on its own grid.
     """
 
     method: str

@@ -15,8 +15,8 @@ from analysis.events import Progress, Work
 from analysis.models.network import NOTHING, Network
 from analysis.models.replay import Plan
 from analysis.ptq import PTQ_METHODS
+from analysis.ptq.moved import moved_shares
 from analysis.ptq.teacher import Watched
-from analysis.quant.configure import Quantization
 from analysis.records import FloatArray, Recovery, Study
 from analysis.steps import Step, StoredParts
 from analysis.workflow.opening import model_inputs
@@ -65,11 +65,12 @@ def recovery(workspace: Workspace, study: Study, recipe: Recipe) -> Step[Recover
         measured = output_errors(network, (before.plan, after.plan), inputs, numbers)
         errors = yield from within(measured, 2, 3, "layer outputs")
         layers = network.table.layers
+        moved = moved_shares(network, before.quantization, after.quantization)
         return Recovery(
             method=recipe.method,
             layers=network.table.names,
             weights=np.array([network.weight(layer).numel() for layer in layers], dtype=np.int64),
-            moved=moved_shares(network, after.quantization),
+            moved=np.array([moved.get(name, np.nan) for name in network.table.names]),
             split=tuple(n for n in network.table.names if n in after.quantization.splits),
             before=errors[0],
             after=errors[1],
@@ -80,7 +81,7 @@ def recovery(workspace: Workspace, study: Study, recipe: Recipe) -> Step[Recover
 
     return Step(
         name="recovery",
-        version=1,
+        version=2,
         title=f"What {PTQ_METHODS[recipe.method].title} changed in every layer",
         command=command_line("quantize", study.spec, recipe.flags | {"recovery": True}),
         record=Recovery,
@@ -93,27 +94,6 @@ def recovery(workspace: Workspace, study: Study, recipe: Recipe) -> Step[Recover
 def spread(n: int) -> range:
     """Return the numbers of at most :data:`SAMPLES` of n samples, evenly over all of them."""
     return range(0, n, max(1, ceil(n / SAMPLES)))
-
-
-def moved_shares(network: Network, found: Quantization) -> FloatArray:
-    """Return the share of every layer's codes that are not nearest to its float weights, (L,).
-
-    It is counted on the grid of the quantization, of a weight in two parts on that of the fine
-    one; a layer whose weights stay float has NaN.
-    """
-    shares = []
-    for layer in network.table.layers:
-        quantizer, values = found.weights.get(layer.name), found.weight_values.get(layer.name)
-        if quantizer is None:
-            shares.append(float("nan"))
-        elif values is None:
-            shares.append(0.0)
-        else:
-            weight, split = network.weight(layer), found.splits.get(layer.name)
-            codes = quantizer.codes(values) if split is None else split.codes
-            rest = weight if split is None else weight - split.centre()
-            shares.append((codes != quantizer.codes(rest)).double().mean().item())
-    return np.array(shares, dtype=np.float64)
 
 
 def output_errors(

@@ -61,7 +61,7 @@ def _draw(found: Recovery) -> None:
             "Moved": number(
                 "Weights moved (%)",
                 format="%.2f",
-                help="Share whose code is not the one nearest to the float weight on the grid",
+                help="Share whose code is not the one that rounding to nearest gives",
             ),
             "Nearest": number(
                 "Error, nearest (%)",

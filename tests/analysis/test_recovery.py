@@ -11,6 +11,7 @@ from analysis.errors import OptionError
 from analysis.events import Started, result
 from analysis.options import build
 from analysis.ptq import PTQ_METHODS
+from analysis.ptq.moved import moved_shares
 from analysis.quant.configure import Quantization
 from analysis.quant.quantizer import Quantizer
 from analysis.records import FLOAT, Allocation, Candidate, Recovery
@@ -68,20 +69,23 @@ def test_gains_are_in_decibels():
     assert np.isnan(recovery_of(after=np.array([0.0, 0.2, 0.4])).gain[0])
 
 
-def test_codes_that_are_not_the_nearest_are_counted(workspace, study):
+def test_codes_that_rounding_to_nearest_does_not_give_are_counted(workspace, study):
     network = workspace.live(study).network
-    layers = network.table.layers
-    own = quantizer(0.1)
-    nearest = {layer.name: own.codes(network.weight(layer)) for layer in layers}
-    changed = nearest[layers[1].name].flatten().clone()
+    first, second, third = network.table.layers
+    own, wider = quantizer(0.1), quantizer(0.13)
+    nearest = own.codes(network.weight(second))
+    changed = nearest.flatten().clone()
     changed[:5] = torch.where(changed[:5] == 3, 2.0, changed[:5] + 1)
-    values = own.values(changed.view_as(nearest[layers[1].name]))
+    changed = changed.view_as(nearest)
+    start = Quantization(weights=dict.fromkeys((first.name, second.name, third.name), own))
     found = Quantization(
-        weights={layers[0].name: own, layers[1].name: own}, weight_values={layers[1].name: values}
+        weights={first.name: own, second.name: wider},
+        weight_values={second.name: wider.values(changed)},
     )
-    shares = recovering.moved_shares(network, found)
-    assert shares[:2].tolist() == [0.0, 5 / changed.numel()]
-    assert np.isnan(shares[2])
+    # The trained scale has other codes next to the float weights; it is no rounding.
+    assert (wider.codes(network.weight(second)) != nearest).any()
+    shares = moved_shares(network, start, found)
+    assert shares == {first.name: 0.0, second.name: 5 / changed.numel()}
 
 
 def test_a_layer_quantized_alone_has_the_error_computed_by_hand(workspace, study):

@@ -53,16 +53,13 @@ def press(tab: Tab, *keys: str) -> None:
 
 def drag(tab: Tab, layer: int, goal: int) -> None:
     """Drag a column's top, once it stands still, to the height of an integer format."""
-    bar = at(tab, layer)
-    bar.evaluate("bar => Promise.allSettled(bar.getAnimations().map(each => each.finished))")
-    box = bar.bounding_box()
-    assert box is not None
-    bit = box["height"] / bits(tab)[layer]
-    x, top = box["x"] + box["width"] / 2, box["y"] + 2
+    left, y, width, height = tab.place(at(tab, layer))
+    bit = height / bits(tab)[layer]
+    x, top = left + width / 2, y + 2
     tab.page.mouse.move(x, top)
     tab.page.mouse.down()
     tab.page.mouse.move(x, top + 20)
-    tab.page.mouse.move(x, box["y"] + box["height"] - goal * bit, steps=6)
+    tab.page.mouse.move(x, y + height - goal * bit, steps=6)
     tab.page.mouse.up()
 
 

@@ -34,10 +34,8 @@ def test_a_curve_is_measured_clicked_and_loaded_into_the_draft(
     chart = tab.main.locator(".js-plotly-plot").first
     # The random cloud comes first; the point after it is the metric's at the smallest budget.
     point = chart.locator(".scatterlayer .trace").nth(1).locator(".points path").nth(1)
-    expect(point).to_be_visible(timeout=WAIT_MS)
-    box = point.bounding_box()
-    assert box is not None
-    tab.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    x, y, width, height = tab.place(point)
+    tab.page.mouse.click(x + width / 2, y + height / 2)
     tab.says("hessian_attention + milp at")
     tab.button("Load into the draft").click()
     tab.settled()

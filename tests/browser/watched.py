@@ -16,6 +16,19 @@ SETTLED = """() =>
 """
 
 
+STILL = """async target => {
+  await Promise.allSettled(target.getAnimations().map(each => each.finished));
+  let before = null;
+  for (;;) {
+    await new Promise(requestAnimationFrame);
+    const { x, y, width, height } = target.getBoundingClientRect();
+    const now = [x, y, width, height];
+    if (before && now.every((value, i) => value === before[i])) return now;
+    before = now;
+  }
+}"""
+
+
 @dataclass
 class Tab:
     """A tab that remembers what went wrong in it.
@@ -60,6 +73,12 @@ class Tab:
         """Click as a person does, and count it."""
         target.click()
         self.clicks += 1
+
+    def place(self, target: Locator) -> tuple[float, float, float, float]:
+        """Return where something is, as x, y, width and height, once it stands still."""
+        expect(target).to_be_visible(timeout=WAIT_MS)
+        x, y, width, height = target.evaluate(STILL)
+        return x, y, width, height
 
     def unfold(self, label: str) -> None:
         """Open a folded part and wait until it stands still: lists do not open while it moves."""

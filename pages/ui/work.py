@@ -58,7 +58,7 @@ def start(
 
     Args:
         key: Of the job.
-        label: What the button says.
+        label: What the button says, "Resume" where the last run was stopped.
         estimate: How long it takes.
         title: Of the job.
         name: Of what the job does.
@@ -75,11 +75,13 @@ def start(
         return
     if job is not None and job.state == "failed":
         st.error(uploads.readable(job.error, resources.store().root), icon=":material/error:")
-    elif job is not None and job.state in ("cancelled", "interrupted"):
-        st.info(f"The last run was {job.state}; finished parts are kept and will be reused.")
+    stopped = job is not None and job.state in ("cancelled", "interrupted")
+    if job is not None and stopped:
+        at = f" at {job.fraction:.0%}" if job.fraction else ""
+        st.info(f"The last run was {job.state}{at}; finished parts are kept and will be reused.")
     with st.container(horizontal=True, vertical_alignment="center"):
         clicked = st.button(
-            label,
+            "Resume" if stopped else label,
             key=f"start-{slot or f'{name}-{label}'}",
             type="primary" if primary else "secondary",
             icon=":material/play_arrow:",
@@ -124,6 +126,7 @@ def draw_job(job: Job) -> None:
             "Cancel",
             key=f"cancel-{job.id}",
             disabled=job.cancelling,
+            help="Stops after the batch at hand. Finished parts are kept: it can be resumed.",
             on_click=_cancel,
             args=(job.id,),
         )

@@ -14,16 +14,16 @@ from tests.browser.watched import WAIT_MS, Tab
 
 pytestmark = pytest.mark.browser
 
-START, SCORED = "Score the layers", "Most sensitive samples"
+START, RESUME, SCORED = "Score the layers", "Resume", "Most sensitive samples"
 BACKWARD = re.compile(r"backward pass \d+ of|errors of")
 FINISH_MS = 180_000
 CANCEL_SECONDS, END_SECONDS = 10, 15  # loose: 1.5 s and some seconds are the aims
 
 
-def start_scoring(tab: Tab, server: Server, study: str) -> None:
+def start_scoring(tab: Tab, server: Server, study: str, button: str = START) -> None:
     """Start scoring a study and wait until its progress moves."""
     tab.open(server.url("sensitivity", study=study), "Sensitivity")
-    tab.button(START).click()
+    tab.button(button).click()
     expect(tab.button("Cancel")).to_be_visible(timeout=WAIT_MS)
     wait_for_progress(tab, 1)
 
@@ -63,7 +63,7 @@ def test_a_cancelled_job_is_shown_as_cancelled_and_goes_on_where_it_was(
     assert seconds < CANCEL_SECONDS
     expect(tab.sidebar.get_by_text("No job is running.")).to_be_visible(timeout=WAIT_MS)
     begin = time.monotonic()
-    tab.button(START).click()
+    tab.button(RESUME).click()
     tab.says(SCORED, FINISH_MS)
     print(f"the rest took {time.monotonic() - begin:.1f} s")
     assert "n = 600" in tab.body
@@ -123,7 +123,7 @@ def test_a_killed_server_loses_only_the_batch_at_hand(
     tab.open(second.url("jobs"), "Jobs and store")
     job = tab.main.get_by_text(re.compile(f"attention of {study}.*interrupted"))
     expect(job.first).to_be_visible(timeout=WAIT_MS)
-    start_scoring(tab, second, study)
+    start_scoring(tab, second, study, RESUME)
     tab.says("batches are kept from an earlier run")
     tab.button("Cancel").click()
     tab.says("The last run was cancelled")

@@ -14,6 +14,7 @@ import pytest
 
 from analysis import workflow
 from analysis.allocation_file import uniform_allocation
+from analysis.data.sources import load_data
 from analysis.evaluation.intervals import paired
 from analysis.events import result
 from analysis.ptq.eptq import EptqOptions
@@ -35,18 +36,23 @@ def opened(
     shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workspace, Study, list[str]]:
     weights = shared_data / "weights" / "cifar10_resnet20.th"
-    images = [shared_data / "cifar10" / name for name in ("train_3805.npz", "test_761.npz")]
+    train, test = (shared_data / "cifar10" / f"{name}.npz" for name in ("train_3805", "test_761"))
+    folder = tmp_path_factory.mktemp("peer")
+    chosen = load_data(f"npz:{train}", role="calibration", limit=IMAGES, seed=0)
+    both = folder / "calibration.npz"  # what both sides read whole
+    np.savez(both, x=chosen.images, y=chosen.labels)
     spec = StudySpec(
         model="factory:tests.reference.cifar_resnet20:build",
         weights=str(weights),
-        calibration=f"npz:{images[0]}",
-        evaluation=f"npz:{images[1]}",
+        calibration=f"npz:{both}",
+        evaluation=f"npz:{test}",
         normalize="imagenet",
         samples=IMAGES,
     )
-    space = Workspace(Store(tmp_path_factory.mktemp("store")))
+    space = Workspace(Store(folder / "store"))
     study = result(workflow.opening(space, spec, trusted=True))
-    return space, study, [str(each) for each in (weights, *images)]
+    assert study.calibration.n == len(chosen) == IMAGES
+    return space, study, [str(each) for each in (weights, both, test)]
 
 
 def test_eptq_is_ahead_at_as_many_steps(

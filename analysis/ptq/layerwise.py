@@ -42,7 +42,7 @@ class LayerwiseOptions(Options):
     correct_biases: bool = option(
         False,
         help="Also take the mean error of every channel off its bias, before the layers behind it "
-        "are rounded.",
+        "are rounded; costs a further pass over the samples per layer, as far as the layer.",
     )
 
 

@@ -55,5 +55,7 @@ sidebar.draw()
 try:
     page.run()
 except AnalysisError as refused:
-    # What a field holds by itself but not beside the others: the page ends where it came up.
+    # What a field holds by itself but not beside the others: the page ends where it came up, which
+    # may be below what is in sight.
     st.error(str(refused), icon=":material/error:")
+    st.toast(str(refused), icon=":material/error:")

@@ -62,6 +62,7 @@ def test_options_that_do_not_go_together_are_refused_in_one_line(demo_study: Stu
     assert not at.exception
     (refused,) = at.error
     assert "both weights are 0" in refused.value
+    assert [each.value for each in at.toast] == [refused.value]  # wherever the page is scrolled
     at.number_input(key="quantize-options-eptq-logits").set_value(1.0).run()
     assert not at.error
     assert "8 steps of 32 samples" in texts(at)
